@@ -1,0 +1,1 @@
+//! What the kernel programs and userspace both say: packet, tag, and the order of checks.

@@ -1,0 +1,2 @@
+//! Kernel programs: the authenticated echo.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What labs are made of: namespaces, certificates, images, a real control plane.

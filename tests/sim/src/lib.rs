@@ -1,0 +1,1 @@
+//! Virtual time: thousands of agents and three stewards in one process.
