@@ -1,0 +1,143 @@
+//! The records of the maps: written by one side, read whole by the other.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::siphash::Key;
+use crate::word::Word;
+
+/// Who this node is. Written by the agent, read for every packet.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct Me {
+    /// Own member id; 0: not known yet, nothing is answered.
+    pub id: Word,
+    /// Own boot id: a new value proves that everything that ran before is gone.
+    pub boot: Word,
+    /// Own incarnation (low 32 bits): the high part of every sequence this agent sends.
+    pub incarnation: Word,
+    /// The agent's last sign of life: monotonic nanoseconds, refreshed every 100 ms.
+    pub agent_stamp: Word,
+    /// Local health, see [`crate::packet::health`].
+    pub health: Word,
+}
+
+/// The pair's tag key. Written by the agent when the roster changes, never by the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PeerKey {
+    /// First word of the SipHash key.
+    pub k0: u64,
+    /// Second word of the SipHash key.
+    pub k1: u64,
+    /// Names the key: low 16 bits, see [`crate::packet::Packet::key_id`].
+    pub id: u64,
+}
+
+impl PeerKey {
+    /// The SipHash key.
+    #[inline(always)]
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        Key {
+            k0: self.k0,
+            k1: self.k1,
+        }
+    }
+}
+
+/// Arrival slots a peer: more than are outstanding at the densest probing (5 ms) within the longest retransmission
+/// timeout of `lan` (30 ms), with room for a tick that comes 100 ms late.
+pub const ARRIVALS: usize = 32;
+
+/// What was heard of one peer. All zero at first: never heard. Times are the own monotonic clock in nanoseconds.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct PeerState {
+    /// Arrival of anything that claims to be this peer, authentic or not: explains, decides nothing.
+    pub seen_at: Word,
+    /// Arrival of the newest authentic probe of this peer whose sequence was above all before.
+    pub heard_at: Word,
+    /// The highest sequence of this peer's probes.
+    pub heard_sequence: Word,
+    /// Token bucket of this peer's echoes, see [`crate::bucket`].
+    pub bucket: Word,
+    /// Arrival of the newest authentic echo of this peer.
+    pub echoed_at: Word,
+    /// The boot id in that echo.
+    pub echoed_boot: Word,
+    /// Subject's time less own time at that arrival (wrapping): where the subject's slots are.
+    pub echoed_offset: Word,
+    /// High 32 bits: age of the subject's agent stamp in ms; low 32 bits: its health.
+    pub echoed_health: Word,
+    /// The highest of the own sequences that the subject has seen: where a restarted observer must go on.
+    pub echoed_highest: Word,
+    /// Arrivals by sequence (modulo [`ARRIVALS`]), see [`Arrival`].
+    pub arrivals: [Word; ARRIVALS],
+}
+
+/// An echo's arrival in one word: high 16 bits the low bits of its sequence, low 48 bits of the time in nanoseconds
+/// (78 hours).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival(pub u64);
+
+const TIME_BITS: u32 = 48;
+const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+
+impl Arrival {
+    /// The slot's index of this sequence.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(sequence: u64) -> usize {
+        sequence as usize % ARRIVALS
+    }
+
+    /// The word of an echo to `sequence` that arrived at `now`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pack(sequence: u64, now: u64) -> Self {
+        Self((sequence << TIME_BITS) | (now & TIME_MASK))
+    }
+
+    /// Whether this word speaks of `sequence`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of(self, sequence: u64) -> bool {
+        self.0 != 0 && self.0 >> TIME_BITS == (sequence << TIME_BITS) >> TIME_BITS
+    }
+
+    /// The arrival in full, given a `now` at or after it by less than 78 hours.
+    #[inline(always)]
+    #[must_use]
+    pub const fn time(self, now: u64) -> u64 {
+        now.wrapping_sub(now.wrapping_sub(self.0) & TIME_MASK)
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Me>() == 5 * 8);
+    assert!(size_of::<PeerKey>() == 24);
+    assert!(size_of::<PeerState>() == (9 + ARRIVALS) * 8 && align_of::<PeerState>() == 8);
+    assert!(core::mem::offset_of!(PeerState, arrivals) == 9 * 8);
+    assert!(ARRIVALS.is_power_of_two());
+};
+
+#[cfg(test)]
+mod tests {
+    use super::Arrival;
+
+    #[test]
+    fn an_arrival_survives_the_wrap_of_its_clock() {
+        let sequence = (7_u64 << 32) | 0x0001_ffff;
+        for at in [1_u64, (1 << 48) - 5, (1 << 48) + 5, 3 << 50] {
+            let word = Arrival::pack(sequence, at);
+            assert!(word.is_of(sequence));
+            assert!(!word.is_of(sequence + 1));
+            assert_eq!(word.time(at + 1_000_000), at);
+        }
+    }
+
+    #[test]
+    fn an_empty_slot_is_of_no_sequence() {
+        assert!(!Arrival(0).is_of(0));
+    }
+}
