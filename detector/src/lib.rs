@@ -1,1 +1,29 @@
-//! Finds dead Kubernetes nodes in 0.15 s, by a quorum of their peers.
+//! Finds dead Kubernetes nodes in 0.15 s, by a quorum of their peers, and moves their pods.
+//!
+//! ```text
+//!  wire ──▶ datapath ──▶ observer ──┐                                    (agent: one on each node)
+//!           (kernel echo)           ├──▶ control ──▶ wire ──▶ control ──▶ judge ──▶ remedy ──▶ kubernetes
+//!  local signs ──▶ agent ───────────┘    (sealed)            (steward: three)   (pure steps)   (writes)
+//!                    ▲                                                       │
+//!  roster (file, or ConfigMaps that the stewards write) ◀────────────────────┘
+//! ```
+//!
+//! The modules below stand in the order of the data's way. All are pure state machines and plain data — bytes,
+//! events and `now` go in, commands come out — but for the IO files, which alone may touch clock, sockets, kernel,
+//! API, disk and randomness:
+//!
+
+// Words that every module speaks.
+pub mod identity;
+pub mod profile;
+pub mod time;
+
+// Who is a member, and who watches whom.
+pub mod roster;
+
+// What peers tell each other.
+pub mod message;
+
+// What is decided, and how it is told.
+pub mod incident;
+pub mod judgement;

@@ -1,0 +1,188 @@
+//! The numbers of the protocol: each once, with its reason.
+//!
+//! W (the window) sets safety and speed; the rate of probes sets only the cost. What differs between networks is in
+//! [`Profile`]; what does not is a constant.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// Observers of each subject where there are enough members: five of eight outvote three bad ones, and the loss of
+/// one rack under the domain cap.
+pub const OBSERVERS: usize = 8;
+
+/// Every subject is asked once in this time, by one of its observers in turn.
+pub const SLOT: Duration = ms(20);
+
+/// From the first loss until an echo, an observer asks this often: twelve losses in W of `lan`.
+pub const PROBE_INTERVAL: Duration = ms(10);
+
+/// The same where there are at most [`FEW_OBSERVERS`]: fewer voices must speak more often to reach [`EVIDENCE`] in
+/// time on a lossy link.
+pub const PROBE_INTERVAL_FEW: Duration = ms(5);
+
+/// See [`PROBE_INTERVAL_FEW`].
+pub const FEW_OBSERVERS: usize = 4;
+
+/// The shortest retransmission timeout: kernel echoes stay below 1 ms also under load, and 5 ms leaves room for one
+/// queue on the way.
+pub const TIMEOUT_FLOOR: Duration = ms(5);
+
+/// The longest is this part of W: a slower answer could not be told from loss within the window.
+pub const TIMEOUT_CAP_DIVISOR: u32 = 4;
+
+/// Losses in a row after which the other observers and the stewards are told: one is noise, the second is worth
+/// eight packets.
+pub const HINT_LOSSES: u32 = 2;
+
+/// A hint is repeated this often while losses go on: it may be lost like everything else.
+pub const HINT_INTERVAL: Duration = ms(20);
+
+/// An observer that was hinted, or has a loss, reports at least this often.
+pub const REPORT_INTERVAL: Duration = ms(20);
+
+/// An observer goes on reporting this long after its last loss or hint: the stewards hear of the recovery five times.
+pub const REPORT_TAIL: Duration = ms(100);
+
+/// Silence in a report expires after this time without a fresh one: two reports may be lost. What was heard never
+/// expires.
+pub const REPORT_EXPIRY: Duration = ms(50);
+
+/// Losses that each of the H observers must have itself: two are an accident of one queue.
+pub const MIN_LOSSES: usize = 3;
+
+/// Σ losses·ln(1/q̂) of the evidence: e^−35 is below 1e-15 for one window, below 1e-9 a node-hour for every window
+/// that can start.
+pub const EVIDENCE: f64 = 35.0;
+
+/// Estimated loss of a perfect link: what was not seen in 2 s may still be there.
+pub const LOSS_FLOOR: f64 = 0.02;
+
+/// The loss estimate is the mean over this time, frozen at the first loss of a suspicion.
+pub const LOSS_MEMORY: Duration = ms(2_000);
+
+/// An observer whose own tick came later than this is not able, and forgets its losses: it may be the one that stood
+/// still.
+pub const LATE_TICK: Duration = SLOT;
+
+/// Each agent greets every steward this often, and stewards greet each other.
+pub const GREETING: Duration = ms(1_000);
+
+/// A steward that has heard less than half of the known members in this time is itself the minority.
+pub const MAJORITY_WINDOW: Duration = ms(2_000);
+
+/// A subject that no observer's probe has reached for this part of W tells the API that it lives.
+pub const UNHEARD_DIVISOR: u32 = 2;
+
+/// The next steward acts when the ledger has made no progress for this time past a step's due time.
+pub const TAKEOVER: Duration = ms(40);
+
+/// More than one member in this many suspected at once: a fault of the network or of ourselves.
+pub const STORM_DIVISOR: usize = 3;
+
+/// Rounds of all observers hearing the subject before it counts as returned, the first time.
+pub const RETURN_ROUNDS: u32 = 50;
+
+/// The return hold doubles with each flap within half an hour, up to this factor.
+pub const RETURN_HOLD_MAX_FACTOR: u32 = 64;
+
+/// How long the longest silence of a boot is remembered for the second look, and flaps for the return hold.
+pub const FLAP_MEMORY: Duration = ms(30 * 60 * 1_000);
+
+/// The second look waits this many times the longest remembered silence...
+pub const SECOND_LOOK_FACTOR: u32 = 5;
+
+/// ...but never longer than this.
+pub const SECOND_LOOK_MAX: Duration = ms(10_000);
+
+/// A delete leaves within this time of a fresh look, or another look is taken.
+pub const FRESH_LOOK: Duration = ms(250);
+
+/// After a goodbye that announced a reboot the deletes wait this long from the goodbye.
+pub const REBOOT_GRACE: Duration = ms(120_000);
+
+/// When the slices are read again after they were patched: the EndpointSlice controller recomputes a slice 1 s after
+/// somebody else changed it, or at the next pod event.
+pub const SLICE_LOOKS: [Duration; 3] = [ms(300), ms(900), ms(2_000)];
+
+/// When the pods are listed again after the deletes: some are bound late.
+pub const LATE_PODS: [Duration; 2] = [ms(1_000), ms(5_000)];
+
+/// One try of a write. An API server behind the service address may have died with the node.
+pub const WRITE_TIMEOUT: Duration = ms(500);
+
+/// How fast a silence is believed, and how long the irreversible waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// W: the losses of all observers span at least this, from first to last.
+    pub window: Duration,
+    /// From the verdict to the second look, at least.
+    pub delete_after: Duration,
+}
+
+impl Profile {
+    /// One data centre: bursts of loss up to 20 ms are rare, pauses of 100 ms are seen once a day.
+    pub const LAN: Self = Self {
+        window: ms(120),
+        delete_after: ms(1_000),
+    };
+
+    /// Machines and switches of one's own, without live migration.
+    pub const FAST: Self = Self {
+        window: ms(60),
+        delete_after: ms(300),
+    };
+
+    /// By its name in configuration.
+    ///
+    /// # Errors
+    /// Names the value and what is allowed.
+    pub fn named(name: &str) -> Result<Self, String> {
+        match name {
+            "lan" => Ok(Self::LAN),
+            "fast" => Ok(Self::FAST),
+            _ => Err(format!("profile: {name:?} is unknown; allowed: lan, fast")),
+        }
+    }
+
+    /// The longest retransmission timeout.
+    #[must_use]
+    pub fn timeout_cap(&self) -> Duration {
+        self.window / TIMEOUT_CAP_DIVISOR
+    }
+
+    /// Bound into every report: an observer with other numbers is not counted.
+    #[must_use]
+    pub fn config_hash(&self) -> u64 {
+        let digest = Sha256::new()
+            .chain_update("node-failure-detector profile 1")
+            .chain_update(self.window.as_nanos().to_be_bytes())
+            .chain_update(SLOT.as_nanos().to_be_bytes())
+            .finalize();
+        digest
+            .iter()
+            .take(8)
+            .fold(0, |word, byte| (word << 8) | u64::from(*byte))
+    }
+}
+
+/// The quorum among `k` observers: more than half.
+#[must_use]
+pub const fn quorum(k: usize) -> usize {
+    k / 2 + 1
+}
+
+/// How often an observer of a subject with `k` observers asks from the first loss on.
+#[must_use]
+pub const fn probe_interval(k: usize) -> Duration {
+    if k <= FEW_OBSERVERS {
+        PROBE_INTERVAL_FEW
+    } else {
+        PROBE_INTERVAL
+    }
+}
