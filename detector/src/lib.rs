@@ -15,6 +15,7 @@
 
 // Words that every module speaks.
 pub mod identity;
+pub mod names;
 pub mod profile;
 pub mod time;
 
@@ -27,3 +28,6 @@ pub mod message;
 // What is decided, and how it is told.
 pub mod incident;
 pub mod judgement;
+
+// What is written, in which order, by whom.
+pub mod remedy;
