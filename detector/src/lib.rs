@@ -12,6 +12,10 @@
 //! events and `now` go in, commands come out — but for the IO files, which alone may touch clock, sockets, kernel,
 //! API, disk and randomness:
 //!
+//! | IO | touches |
+//! |---|---|
+//! | [`clock`] | clocks, boot id, randomness |
+//! | [`realtime`] | the mesh socket, the real-time thread, the way to tokio |
 
 // Words that every module speaks.
 pub mod identity;
@@ -31,3 +35,8 @@ pub mod judgement;
 
 // What is written, in which order, by whom.
 pub mod remedy;
+
+// The shells: everything above runs here.
+pub mod cli;
+pub mod clock;
+pub mod realtime;

@@ -1,0 +1,55 @@
+//! IO: the one place that reads clocks, the boot id and randomness.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::identity::BootId;
+use crate::time::Instant;
+
+/// CLOCK_MONOTONIC: what `bpf_ktime_get_ns` gives the kernel programs.
+#[must_use]
+pub fn now() -> Instant {
+    let time = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    Instant(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// Wall clock in milliseconds since the epoch: for people and for the first part of an incarnation only.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the IO file for clocks")]
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// This boot, as the kernel names it.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn boot_id() -> std::io::Result<BootId> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| BootId::of(&text))
+}
+
+/// A random word that is not zero.
+///
+/// # Errors
+/// The kernel gives no randomness: a machine that young must wait.
+#[expect(clippy::disallowed_methods, reason = "the IO file for randomness")]
+pub fn random() -> std::io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(u64::from_ne_bytes(bytes).max(1))
+}
+
+/// 32 random bytes: a new key.
+///
+/// # Errors
+/// As [`random`].
+#[expect(clippy::disallowed_methods, reason = "the IO file for randomness")]
+pub fn random_key() -> std::io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(bytes)
+}

@@ -1,0 +1,166 @@
+//! IO: the way between tokio and the real-time thread: a bounded queue of the standard library, and an eventfd to
+//! wake the other side.
+//!
+//! Neither side can block the other: posting to a full queue drops and counts, taking from an empty one returns, and
+//! waking is one system call. (A tokio channel would take the scheduler's lock to wake its receiver.)
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::io::unix::AsyncFd;
+
+/// The posting side. Clones share the queue.
+pub struct Outbox<T> {
+    queue: SyncSender<T>,
+    bell: Arc<OwnedFd>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// The taking side.
+pub struct Inbox<T> {
+    queue: Receiver<T>,
+    bell: Arc<OwnedFd>,
+}
+
+/// A queue of this many messages.
+///
+/// # Errors
+/// No file descriptor is left.
+pub fn mailbox<T>(capacity: usize) -> std::io::Result<(Outbox<T>, Inbox<T>)> {
+    let (sender, receiver) = sync_channel(capacity);
+    let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+    let outbox = Outbox {
+        queue: sender,
+        bell: Arc::clone(&bell),
+        dropped: Arc::default(),
+    };
+    Ok((
+        outbox,
+        Inbox {
+            queue: receiver,
+            bell,
+        },
+    ))
+}
+
+impl<T> Clone for Outbox<T> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+            bell: Arc::clone(&self.bell),
+            dropped: Arc::clone(&self.dropped),
+        }
+    }
+}
+
+impl<T> Outbox<T> {
+    /// Posts and wakes; `false`: the queue was full or nobody takes any more, and the drop was counted.
+    pub fn post(&self, message: T) -> bool {
+        let posted = self.queue.try_send(message).is_ok();
+        if !posted {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        // Fails only when the counter is at its end (EAGAIN), and then the bell rings already.
+        let _full = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+        posted
+    }
+
+    /// Messages dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Silences the bell. To be called before the queue is emptied, or a message may wait for the next one.
+    pub fn hush(&self) {
+        let mut count = [0; 8];
+        // EAGAIN: it did not ring.
+        let _silent = rustix::io::read(&*self.bell, &mut count);
+    }
+
+    /// The next message.
+    pub fn take(&self) -> Option<T> {
+        self.queue.try_recv().ok()
+    }
+}
+
+/// The taking side within tokio.
+pub struct AsyncInbox<T>(AsyncFd<Inbox<T>>);
+
+impl<T> AsyncInbox<T> {
+    /// Registers the bell with the current runtime.
+    ///
+    /// # Errors
+    /// The runtime's poll set refuses it.
+    pub fn new(inbox: Inbox<T>) -> std::io::Result<Self> {
+        // SAFETY: the descriptor that `Inbox` names is its eventfd, the same one for as long as the inbox lives, and
+        // the inbox is moved into the registration: it is closed only after it was taken out of the poll set.
+        unsafe { AsyncFd::register(inbox) }
+            .map(Self)
+            .map_err(std::io::Error::from)
+    }
+
+    /// The next message; waits for it. Safe to drop half-way: a message is taken only when it is returned.
+    ///
+    /// # Errors
+    /// The runtime is shutting down.
+    pub async fn next(&mut self) -> std::io::Result<T> {
+        loop {
+            if let Some(message) = self.0.get_ref().take() {
+                return Ok(message);
+            }
+            let mut ready = self.0.readable().await?;
+            ready.get_inner().hush();
+            ready.clear_ready();
+            drop(ready);
+        }
+    }
+}
+
+impl<T> AsFd for Inbox<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+impl<T> AsRawFd for Inbox<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.bell.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::{AsyncInbox, mailbox};
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let (outbox, inbox) = mailbox(2).unwrap();
+        assert_eq!([1, 2, 3].map(|n| outbox.post(n)), [true, true, false]);
+        assert_eq!(outbox.dropped(), 1);
+        inbox.hush();
+        assert_eq!(
+            [inbox.take(), inbox.take(), inbox.take()],
+            [Some(1), Some(2), None]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_post_wakes_the_reactor() {
+        let (outbox, inbox) = mailbox(8).unwrap();
+        let mut inbox = AsyncInbox::new(inbox).unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the other side of the mailbox is a thread"
+        )]
+        let thread = std::thread::spawn(move || [7, 8].map(|n| outbox.post(n)));
+        assert_eq!([inbox.next().await.unwrap(), inbox.next().await.unwrap()], [7, 8]);
+        assert_eq!(thread.join().unwrap(), [true, true]);
+    }
+}
