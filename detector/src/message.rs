@@ -9,6 +9,10 @@ use crate::identity::{BootId, IncidentId, MemberId};
 /// Beyond that the middle is thinned, which can only understate.
 pub const MAX_LOSSES: usize = 64;
 
+/// The subjects that one [`Message::Heard`] carries at most: an observer has eight in the mean, and sends as many
+/// messages as it takes.
+pub const MAX_SIGHTINGS: usize = 16;
+
 /// One message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
@@ -18,6 +22,8 @@ pub enum Message {
     Hint(Hint),
     /// Observer → stewards.
     Report(Report),
+    /// Observer → stewards, each second: whom it hears.
+    Heard(Vec<Sighting>),
     /// Steward → observers: report now, with this nonce.
     Look(Look),
     /// Agent → stewards.
@@ -91,12 +97,29 @@ pub struct Report {
     pub losses: Vec<Duration>,
 }
 
-/// A fresh look.
+/// One subject whose echoes come. Without it the stewards could not tell `Alive` from `Unknown`, as a healthy
+/// subject is in no report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Who answers.
+    pub subject: MemberId,
+    /// The boot in the newest echo.
+    pub boot: BootId,
+    /// Since the sending of the newest echoed probe.
+    pub echo: Duration,
+    /// The age of its agent's stamp in that echo.
+    pub agent: Duration,
+    /// [`detector_common::packet::health`] in that echo.
+    pub health: u32,
+}
+
+/// A fresh look. The answer is a [`Report`] with this nonce, at once, to this steward alone; reports to it carry the
+/// nonce as long as it is its newest, as any answer may be lost. Nonces are kept a steward: three may ask at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// At whom.
     pub subject: MemberId,
-    /// The boot that was condemned.
+    /// The boot that is asked about; another one is answered with what is known of that.
     pub boot: BootId,
     /// Random, never 0: proves that the answer is younger than the question.
     pub nonce: u64,
