@@ -15,6 +15,7 @@
 //! | IO | touches |
 //! |---|---|
 //! | [`clock`] | clocks, boot id, randomness |
+//! | [`local::systemd`], [`local::kubelet`] | the host's own services |
 //! | [`realtime`] | the mesh socket, the real-time thread, the way to tokio |
 
 // Words that every module speaks.
@@ -35,6 +36,9 @@ pub mod judgement;
 
 // What is written, in which order, by whom.
 pub mod remedy;
+
+// What a node knows of itself.
+pub mod local;
 
 // The shells: everything above runs here.
 pub mod cli;
