@@ -7,16 +7,25 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// The cargo that runs this program, without what `cargo run` added to the environment for this program alone.
+/// The cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     tool(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// A program with no standard input, and without the library path of the toolchain that started us: other compilers have
-/// libraries of the same names.
+/// A program with no standard input, and without what `cargo run` added to the environment for this program alone: build
+/// scripts (ring's) look at those variables, and would run again by turns; and other compilers have libraries of the same
+/// names as those on the library path.
 pub(crate) fn tool(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).env_remove("LD_LIBRARY_PATH");
+    for (name, _) in env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix))
+        {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
