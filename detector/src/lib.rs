@@ -25,6 +25,7 @@ pub mod profile;
 pub mod time;
 
 // Who is a member, and who watches whom.
+pub mod rings;
 pub mod roster;
 
 // What peers tell each other.
