@@ -26,6 +26,11 @@ pub enum Message {
     Heard(Vec<Sighting>),
     /// Steward → observers: report now, with this nonce.
     Look(Look),
+    /// Steward → agent: answer at once, with the same number ([`Message::Pong`]). A round trip alone bounds how late
+    /// that agent's messages are, and so what its silence proves ([`crate::offset`]).
+    Ping(u64),
+    /// Agent → steward that asked, once, and nothing else: the number of the [`Message::Ping`].
+    Pong(u64),
     /// Agent → stewards.
     Goodbye(Goodbye),
 }
@@ -113,8 +118,8 @@ pub struct Sighting {
     pub health: u32,
 }
 
-/// A fresh look. The answer is a [`Report`] with this nonce, at once, to this steward alone; reports to it carry the
-/// nonce as long as it is its newest, as any answer may be lost. Nonces are kept a steward: three may ask at once.
+/// A fresh look. The answer is a [`Report`] with this nonce to this steward alone, as soon as the fate of a probe sent
+/// after the question is known. Nonces are kept a steward: three may ask at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// At whom.
