@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`clock`] | clocks, boot id, randomness |
 //! | [`local::systemd`], [`local::kubelet`] | the host's own services |
+//! | [`status`] | the unix socket of `detector status` |
 //! | [`realtime`] | the mesh socket, the real-time thread, the way to tokio |
 
 // Words that every module speaks.
@@ -45,3 +46,4 @@ pub mod local;
 pub mod cli;
 pub mod clock;
 pub mod realtime;
+pub mod status;
