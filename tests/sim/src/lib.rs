@@ -12,6 +12,7 @@
     reason = "indices and counts are minted by the world itself; a wrong one shall stop the run"
 )]
 
+pub mod api;
 pub mod clock;
 pub mod host;
 pub mod kernel;

@@ -64,6 +64,12 @@ impl<E> Queue<E> {
         self.heap.pop().map(|entry| (entry.at, entry.event))
     }
 
+    /// When the next event happens.
+    #[must_use]
+    pub fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|entry| entry.at)
+    }
+
     /// Events scheduled since the beginning.
     #[must_use]
     pub fn scheduled(&self) -> u64 {

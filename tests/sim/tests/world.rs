@@ -213,7 +213,10 @@ fn late_wakes_are_as_late_as_they_should_be() {
             .filter(|(_, from, _)| *from == host)
             .map(|(at, _, _)| *at)
             .collect();
-        own.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<u64>>()
+        own.iter()
+            .zip(own.iter().skip(1))
+            .map(|(one, next)| next - one)
+            .collect::<Vec<u64>>()
     };
     assert!(gaps(0).iter().all(|gap| (19 * MS..21 * MS).contains(gap)));
     let late = gaps(1).iter().filter(|gap| **gap > 21 * MS).count() as f64 / gaps(1).len() as f64;
