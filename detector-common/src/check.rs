@@ -149,6 +149,10 @@ fn answer(
         state.heard_at.set(now);
     }
     let age_ms = now.saturating_sub(me.agent_stamp.get()) / 1_000_000;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "health is 32 bits in a 64-bit word; the age is capped first"
+    )]
     packet.set_echo(me.health.get() as u32, age_ms.min(u64::from(u32::MAX)) as u32);
     packet.subject_time = Be64::new(now);
     packet.boot = Be64::new(me.boot.get());
@@ -168,6 +172,10 @@ fn note(packet: &Packet, now: u64, me: &Me, state: &PeerState) -> Result<Answer,
     if sequence >> 32 != me.incarnation.get() || asked > now || now - asked > ECHO_MAX_AGE_NS {
         return Err(Refusal::Stale);
     }
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a slot is below ARRIVALS, the array's length"
+    )]
     let slot = &state.arrivals[Arrival::slot(sequence)];
     if Arrival(slot.get()).is_of(sequence) {
         return Ok(Answer::Noted);

@@ -123,6 +123,7 @@ impl Packet {
     /// See [`kind`].
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the second byte of the word")]
     pub fn kind(&self) -> u8 {
         (self.head.get() >> 48) as u8
     }
@@ -130,6 +131,7 @@ impl Packet {
     /// Names the pair's key, so that a wrong key is told apart from a forged tag.
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the second 16 bits of the word")]
     pub fn key_id(&self) -> u16 {
         (self.head.get() >> 32) as u16
     }
@@ -137,6 +139,7 @@ impl Packet {
     /// Echo: see [`health`].
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half of the word")]
     pub fn health(&self) -> u32 {
         self.head.get() as u32
     }

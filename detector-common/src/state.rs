@@ -87,6 +87,7 @@ impl Arrival {
     /// The slot's index of this sequence.
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "ARRIVALS divides what is cut off")]
     pub const fn slot(sequence: u64) -> usize {
         sequence as usize % ARRIVALS
     }

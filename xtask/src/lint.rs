@@ -46,8 +46,12 @@ fn clippy(workspace: &Workspace) -> Result<Command> {
     ))
 }
 
+/// Private items too: the readers are those who work on it.
 fn docs(workspace: &Workspace) -> Result<Command> {
-    let mut command = in_workspace(workspace, &["doc", "--workspace", "--no-deps"]);
+    let mut command = in_workspace(
+        workspace,
+        &["doc", "--workspace", "--no-deps", "--document-private-items"],
+    );
     command.env("RUSTDOCFLAGS", "-Dwarnings");
     Ok(command)
 }
