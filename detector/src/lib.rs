@@ -32,6 +32,11 @@ pub mod roster;
 // What peers tell each other.
 pub mod message;
 
+// How nobody else can: the pairs' keys, sealed datagrams, and what a replay meets.
+pub mod control;
+pub mod keys;
+pub mod seal;
+
 // What is decided, and how it is told.
 pub mod incident;
 pub mod judgement;

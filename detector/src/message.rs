@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use crate::identity::{BootId, IncidentId, MemberId};
 
+mod codec;
+
+pub use codec::{Malformed, Slot};
+
 /// The losses that one report carries at most: what 640 ms of the usual probing brings, five windows of `lan`.
 /// Beyond that the middle is thinned, which can only understate.
 pub const MAX_LOSSES: usize = 64;

@@ -1,4 +1,8 @@
-#![expect(clippy::unwrap_used, reason = "a test may end at once")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may end at once"
+)]
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,11 +160,8 @@ fn worst_join(cases: u32, comparable: bool) -> Worst {
         };
         let roster = roster(members, seed, &shares);
         let before = Rings::new(&roster);
-        for newcomer in 0..4 {
-            let newcomer = member(
-                seed * 1_000_000 + 900_000 + newcomer,
-                newcomer as usize % shares.len(),
-            );
+        for (uid, zone) in (seed * 1_000_000 + 900_000..).zip(0..4) {
+            let newcomer = member(uid, zone % shares.len());
             let mut all = worst.get();
             all.join(&roster, &before, newcomer);
             worst.set(all);
