@@ -13,6 +13,14 @@ use crate::state::{Arrival, Me, PeerKey, PeerState};
 /// minutes in which the 16 bits of an arrival slot come round again.
 pub const ECHO_MAX_AGE_NS: u64 = 2_000_000_000;
 
+/// Whether a datagram that begins with these two bytes is a sealed control message of our version: whatever its length,
+/// it is for the agent's socket.
+#[inline(always)]
+#[must_use]
+pub const fn is_sealed(head: [u8; 2]) -> bool {
+    head[0] == VERSION && head[1] == kind::SEALED
+}
+
 /// What the checks look up. The kernel's maps, the agent's memory, or the simulation's.
 pub trait Tables {
     /// Who this node is.

@@ -13,6 +13,7 @@
 
 pub mod bucket;
 pub mod check;
+pub mod count;
 pub mod packet;
 pub mod siphash;
 pub mod state;

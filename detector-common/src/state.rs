@@ -5,6 +5,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::siphash::Key;
 use crate::word::Word;
 
+/// The version of the records' layout, and of what they mean. Programs of another one keep maps of their own: a newer
+/// agent never reads words that an older program writes otherwise.
+pub const LAYOUT: u32 = 1;
+
+/// Members whose keys and states the maps hold at most: beyond the 5,000 nodes that Kubernetes supports.
+pub const MAX_MEMBERS: u32 = 8_192;
+
 /// Who this node is. Written by the agent, read for every packet.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]

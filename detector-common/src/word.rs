@@ -14,6 +14,11 @@ pub struct Word(
     #[cfg(not(target_arch = "bpf"))] AtomicU64,
 );
 
+// SAFETY: every access is one aligned load or store of eight bytes, which BPF never tears; no reference to the inside
+// is handed out.
+#[cfg(target_arch = "bpf")]
+unsafe impl Sync for Word {}
+
 #[cfg(target_arch = "bpf")]
 impl Word {
     /// The word's value now.
