@@ -28,6 +28,36 @@ pub struct Me {
     pub health: Word,
 }
 
+impl Me {
+    /// Words of a record.
+    pub const WORDS: usize = 5;
+
+    /// The record as it lies in the map.
+    #[must_use]
+    pub fn to_words(&self) -> [u64; Self::WORDS] {
+        [
+            self.id.get(),
+            self.boot.get(),
+            self.incarnation.get(),
+            self.agent_stamp.get(),
+            self.health.get(),
+        ]
+    }
+
+    /// From the map.
+    #[must_use]
+    pub const fn from_words(words: [u64; Self::WORDS]) -> Self {
+        let [id, boot, incarnation, agent_stamp, health] = words;
+        Self {
+            id: Word::new(id),
+            boot: Word::new(boot),
+            incarnation: Word::new(incarnation),
+            agent_stamp: Word::new(agent_stamp),
+            health: Word::new(health),
+        }
+    }
+}
+
 /// The pair's tag key. Written by the agent when the roster changes, never by the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -41,6 +71,21 @@ pub struct PeerKey {
 }
 
 impl PeerKey {
+    /// Words of a record.
+    pub const WORDS: usize = 3;
+
+    /// The record as it lies in the map.
+    #[must_use]
+    pub const fn to_words(self) -> [u64; Self::WORDS] {
+        [self.k0, self.k1, self.id]
+    }
+
+    /// From the map.
+    #[must_use]
+    pub const fn from_words([k0, k1, id]: [u64; Self::WORDS]) -> Self {
+        Self { k0, k1, id }
+    }
+
     /// The SipHash key.
     #[inline(always)]
     #[must_use]
@@ -82,6 +127,70 @@ pub struct PeerState {
     pub arrivals: [Word; ARRIVALS],
 }
 
+impl PeerState {
+    /// Words of a record.
+    pub const WORDS: usize = HEAD + ARRIVALS;
+
+    /// The record as it lies in the map.
+    #[must_use]
+    pub fn to_words(&self) -> [u64; Self::WORDS] {
+        let mut words = [0; Self::WORDS];
+        let fields = self.head().into_iter().chain(&self.arrivals);
+        for (word, field) in words.iter_mut().zip(fields) {
+            *word = field.get();
+        }
+        words
+    }
+
+    /// From the map.
+    #[must_use]
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let state = Self::default();
+        let fields = state.head().into_iter().chain(&state.arrivals);
+        for (field, word) in fields.zip(words) {
+            field.set(*word);
+        }
+        state
+    }
+
+    fn head(&self) -> [&Word; HEAD] {
+        [
+            &self.seen_at,
+            &self.heard_at,
+            &self.heard_sequence,
+            &self.bucket,
+            &self.echoed_at,
+            &self.echoed_boot,
+            &self.echoed_offset,
+            &self.echoed_health,
+            &self.echoed_highest,
+        ]
+    }
+
+    /// What two paths heard of the same peer (its packets take one of them at a time), as if it had been one: newest
+    /// wins, arrivals slot by slot.
+    pub fn absorb(&self, other: &Self) {
+        let newest = |ours: &Word, theirs: &Word| ours.set(ours.get().max(theirs.get()));
+        newest(&self.seen_at, &other.seen_at);
+        newest(&self.heard_at, &other.heard_at);
+        newest(&self.heard_sequence, &other.heard_sequence);
+        newest(&self.bucket, &other.bucket);
+        newest(&self.echoed_highest, &other.echoed_highest);
+        if other.echoed_at.get() > self.echoed_at.get() {
+            self.echoed_at.set(other.echoed_at.get());
+            self.echoed_boot.set(other.echoed_boot.get());
+            self.echoed_offset.set(other.echoed_offset.get());
+            self.echoed_health.set(other.echoed_health.get());
+        }
+        for (ours, theirs) in self.arrivals.iter().zip(&other.arrivals) {
+            ours.set(Arrival(ours.get()).or(Arrival(theirs.get())).0);
+        }
+    }
+}
+
+/// Words of a [`PeerState`] before its arrivals.
+const HEAD: usize = 9;
+
 /// An echo's arrival in one word: high 16 bits the low bits of its sequence, low 48 bits of the time in nanoseconds
 /// (78 hours).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +222,25 @@ impl Arrival {
         self.0 != 0 && self.0 >> TIME_BITS == (sequence << TIME_BITS) >> TIME_BITS
     }
 
+    /// Of two words of one slot the one to keep: the newer sequence's, or the first arrival of the same. (Both lie within
+    /// 39 hours, and a slot's sequences are given in order.)
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        if other.0 == 0 {
+            return self;
+        }
+        if self.0 == 0 {
+            return other;
+        }
+        let other_is_later = (other.0.wrapping_sub(self.0) & TIME_MASK) <= TIME_MASK / 2;
+        let same_sequence = self.0 >> TIME_BITS == other.0 >> TIME_BITS;
+        if other_is_later != same_sequence {
+            other
+        } else {
+            self
+        }
+    }
+
     /// The arrival in full, given a `now` at or after it by less than 78 hours.
     #[inline(always)]
     #[must_use]
@@ -122,16 +250,16 @@ impl Arrival {
 }
 
 const _: () = {
-    assert!(size_of::<Me>() == 5 * 8);
-    assert!(size_of::<PeerKey>() == 24);
-    assert!(size_of::<PeerState>() == (9 + ARRIVALS) * 8 && align_of::<PeerState>() == 8);
-    assert!(core::mem::offset_of!(PeerState, arrivals) == 9 * 8);
+    assert!(size_of::<Me>() == Me::WORDS * 8);
+    assert!(size_of::<PeerKey>() == PeerKey::WORDS * 8);
+    assert!(size_of::<PeerState>() == PeerState::WORDS * 8 && align_of::<PeerState>() == 8);
+    assert!(core::mem::offset_of!(PeerState, arrivals) == HEAD * 8);
     assert!(ARRIVALS.is_power_of_two());
 };
 
 #[cfg(test)]
 mod tests {
-    use super::Arrival;
+    use super::{ARRIVALS, Arrival, PeerState};
 
     #[test]
     fn an_arrival_survives_the_wrap_of_its_clock() {
@@ -147,5 +275,62 @@ mod tests {
     #[test]
     fn an_empty_slot_is_of_no_sequence() {
         assert!(!Arrival(0).is_of(0));
+    }
+
+    #[test]
+    fn a_state_survives_the_map() {
+        let words = core::array::from_fn(|n| 1_000 + n as u64);
+        let state = PeerState::from_words(&words);
+        assert_eq!(state.to_words(), words);
+        assert_eq!((state.seen_at.get(), state.echoed_highest.get()), (1_000, 1_008));
+        assert_eq!(
+            state.arrivals.last().map(super::Word::get),
+            Some(1_008 + ARRIVALS as u64)
+        );
+    }
+
+    #[test]
+    fn two_paths_give_what_one_would_have_heard() {
+        let (kernel, socket) = (PeerState::default(), PeerState::default());
+        kernel.echoed_at.set(70);
+        kernel.echoed_boot.set(7);
+        socket.echoed_at.set(90);
+        socket.echoed_boot.set(9);
+        kernel.heard_at.set(80);
+        for (slot, (ours, theirs, kept)) in [
+            (Arrival::pack(1, 50), Arrival(0), Arrival::pack(1, 50)),
+            (Arrival(0), Arrival::pack(2, 60), Arrival::pack(2, 60)),
+            (
+                Arrival::pack(35, 100),
+                Arrival::pack(3, 20),
+                Arrival::pack(35, 100),
+            ),
+            (
+                Arrival::pack(4, 20),
+                Arrival::pack(36, 100),
+                Arrival::pack(36, 100),
+            ),
+            (Arrival::pack(5, 30), Arrival::pack(5, 20), Arrival::pack(5, 20)),
+            (Arrival::pack(6, 20), Arrival::pack(6, 30), Arrival::pack(6, 20)),
+            (
+                Arrival::pack(7, (1 << 48) - 9),
+                Arrival::pack(39, (1 << 48) + 9),
+                Arrival::pack(39, (1 << 48) + 9),
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(ours.or(theirs), kept, "slot {slot}");
+        }
+        kernel.absorb(&socket);
+        assert_eq!(
+            (
+                kernel.echoed_at.get(),
+                kernel.echoed_boot.get(),
+                kernel.heard_at.get()
+            ),
+            (90, 9, 80)
+        );
     }
 }

@@ -83,11 +83,12 @@ impl SocketBuffer {
     fn send_back(&mut self) -> i32 {
         let skb = self.0.skb.skb;
         // SAFETY: the context is valid while the program runs; the verifier turns these fields into the socket buffer's
-        // own and lets TC programs write them.
+        // own and lets TC programs write them. Volatile, as it takes each field by itself only: neighbours are not to
+        // be written with one store.
         unsafe {
-            (*skb).mark = 0;
-            (*skb).priority = PRIORITY_CONTROL;
-            (*skb).queue_mapping = 0;
+            ptr::write_volatile(&raw mut (*skb).mark, 0);
+            ptr::write_volatile(&raw mut (*skb).priority, PRIORITY_CONTROL);
+            ptr::write_volatile(&raw mut (*skb).queue_mapping, 0);
             bpf_redirect((*skb).ifindex, 0) as i32
         }
     }

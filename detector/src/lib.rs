@@ -15,6 +15,7 @@
 //! | IO | touches |
 //! |---|---|
 //! | [`clock`] | clocks, boot id, randomness |
+//! | [`datapath`] | kernel programs, their maps and pins, rtnetlink |
 //! | [`local::systemd`], [`local::kubelet`] | the host's own services |
 //! | [`status`] | the unix socket of `detector status` |
 //! | [`realtime`] | the mesh socket, the real-time thread, the way to tokio |
@@ -28,6 +29,9 @@ pub mod time;
 // Who is a member, and who watches whom.
 pub mod rings;
 pub mod roster;
+
+// The kernel's echo, and the socket's where the kernel gives none (IO).
+pub mod datapath;
 
 // What peers tell each other.
 pub mod message;

@@ -4,18 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::raw::{Invalid, Raw};
+pub use crate::datapath::EchoChoice;
 use crate::profile::Profile;
-
-/// Who answers probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EchoChoice {
-    /// The kernel where it can, else the agent's socket.
-    Auto,
-    /// The kernel by TC; where that fails the agent goes on in user mode, loudly.
-    Tc,
-    /// The agent's socket.
-    User,
-}
 
 /// Whether a steward writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
