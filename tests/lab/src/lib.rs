@@ -1,7 +1,56 @@
 //! What labs are made of: namespaces, certificates, images, a real control plane.
+//!
+//! ```text
+//! command ─▶ lab ──starts──▶ supervisor ──┬─ components: etcd, API server, controllers   (in the hub's network)
+//!   │         │  (JSON over a unix socket)├─ machine: init ─▶ containerd, kubelet, kube-proxy, agent, steward
+//!   │         └─ cache: control_plane, images          └─ one a host, in namespaces of its own
+//!   └─ client: a hundred requests a second through the NodePorts
+//! ```
+//! Everything is a child of the supervisor and dies with it; namespaces are held by descriptors and go with their
+//! holders; the sweeper, which outlives the supervisor, removes cgroups and files.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a lab is IO: clocks, threads, processes"
+)]
 
-pub mod echo;
-pub mod frames;
+// The parts.
+pub mod certificates;
+mod cgroup;
+pub mod kubeconfig;
+mod link;
+pub mod moment;
 pub mod mounts;
 pub mod netns;
 pub mod process;
+mod processes;
+pub mod progress;
+pub mod requirements;
+mod service;
+mod signals;
+
+// The echo's labs.
+pub mod echo;
+pub mod frames;
+
+// What is built once.
+pub mod cache;
+pub mod control_plane;
+pub mod images;
+
+// What a lab consists of.
+mod components;
+pub mod detector;
+mod init;
+pub mod layout;
+pub mod machine;
+pub mod options;
+pub mod topology;
+
+// How it is run.
+pub mod api;
+pub mod client;
+pub mod command;
+pub mod control;
+pub mod lab;
+mod supervisor;
+pub mod workload;

@@ -83,8 +83,13 @@ impl Namespace {
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         process::die_with_parent(&mut command);
-        enter_on_exec(&mut command, Arc::clone(&self.fd));
+        self.enter_command(&mut command);
         command
+    }
+
+    /// Lets a command run inside.
+    pub fn enter_command(&self, command: &mut Command) {
+        enter_on_exec(command, Arc::clone(&self.fd));
     }
 
     /// Runs a command inside, for 20 seconds at most, and gives its standard output.
@@ -95,7 +100,7 @@ impl Namespace {
         let (program, arguments) = argv.split_first().context("an empty command")?;
         let mut command = self.command(program);
         command.args(arguments);
-        process::output(command, EXEC_LIMIT).with_context(|| format!("in namespace {}", self.name))
+        process::output(&mut command, EXEC_LIMIT).with_context(|| format!("in namespace {}", self.name))
     }
 
     /// Starts a command inside; it is killed when the value returned is dropped, or when this thread ends.

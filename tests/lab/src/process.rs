@@ -10,10 +10,16 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal};
 
-/// Lets the kernel kill the command's process when the *thread* that spawns it ends, however it ends.
+use crate::signals;
+
+/// Lets the kernel kill the command's process when the *thread* that spawns it ends, however it ends; and gives it the
+/// usual signal mask, as a lab's own processes block what they read from a descriptor.
 pub fn die_with_parent(command: &mut Command) {
-    let prepare = || -> io::Result<()> { Ok(set_parent_process_death_signal(Some(Signal::KILL))?) };
-    // SAFETY: the closure makes one system call and allocates nothing, which is all that is allowed after a fork.
+    let prepare = || -> io::Result<()> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        signals::unblock_all()
+    };
+    // SAFETY: the closure makes two system calls and allocates nothing, which is all that is allowed after a fork.
     unsafe { command.pre_exec(prepare) };
 }
 
@@ -21,8 +27,8 @@ pub fn die_with_parent(command: &mut Command) {
 ///
 /// # Errors
 /// When it cannot be started, fails (the error holds what it wrote), or takes longer than `limit` (it is killed).
-pub fn output(mut command: Command, limit: Duration) -> Result<String> {
-    let shown = shown(&command);
+pub fn output(command: &mut Command, limit: Duration) -> Result<String> {
+    let shown = shown(command);
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     command
         .stdin(Stdio::null())

@@ -1,0 +1,386 @@
+//! A lab as its users hold it: bring up, cut, heal, look, take down.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::api::{Cluster, is_ready};
+use crate::cache::Cache;
+use crate::control::{self, Notice, Request, State, ask};
+use crate::layout::Layout;
+use crate::machine::Cut;
+use crate::netns::Namespace;
+use crate::options::{DetectorOptions, Options};
+use crate::progress::Progress;
+use crate::service::last_lines;
+use crate::supervisor::Setup;
+use crate::{cgroup, control_plane, detector, images, process, requirements};
+
+/// A healed node registers, starts its pods' sandboxes, and says Ready.
+const HEAL_LIMIT: Duration = Duration::from_secs(90);
+/// The kernel takes down the namespaces, the sweeper the rest.
+const DOWN_LIMIT: Duration = Duration::from_secs(60);
+
+/// How a program that links this library is called to become a lab's supervisor or a host's init.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    /// The program.
+    pub program: PathBuf,
+    /// What comes before [`crate::command::LabCommand`]'s words: `lab` for xtask.
+    pub prefix: Vec<String>,
+}
+
+impl Launcher {
+    /// This program, which understands `lab …`: for xtask.
+    ///
+    /// # Errors
+    /// When the program's path is not known.
+    pub fn xtask() -> Result<Self> {
+        Ok(Self {
+            program: std::env::current_exe()?,
+            prefix: vec!["lab".to_owned()],
+        })
+    }
+
+    /// The program `lab` of this package: for tests, which know it as `env!("CARGO_BIN_EXE_lab")`.
+    #[must_use]
+    pub fn program(path: &str) -> Self {
+        Self {
+            program: path.into(),
+            prefix: Vec::new(),
+        }
+    }
+}
+
+/// A running lab. If it was brought up by this value, it ends with it, however this process ends.
+#[derive(Debug)]
+pub struct Lab {
+    layout: Layout,
+    owned: Option<Owned>,
+}
+
+/// The supervisor, and the pipe whose end ends it.
+#[derive(Debug)]
+struct Owned {
+    child: Child,
+    lifeline: ChildStdin,
+}
+
+impl Lab {
+    /// Brings a lab up. What the cache does not have is built first, aloud.
+    ///
+    /// # Errors
+    /// When something is missing, a lab of that name runs, or it does not come up: the error holds the last lines of
+    /// the log that explains it.
+    pub fn up(options: &Options, launcher: &Launcher, progress: &mut Progress) -> Result<Self> {
+        options.check()?;
+        requirements::check()?;
+        let layout = Layout::new(&options.name)?;
+        if control::is_up(&layout.socket()) {
+            bail!(
+                "a lab {:?} is running already; end it by `cargo xtask lab down`",
+                options.name
+            );
+        }
+        sweep(&layout).context("removing what an earlier lab left")?;
+        let cache = Cache::open()?;
+        let setup = Setup {
+            options: options.clone(),
+            binary: control_plane::control_plane_binary(&cache, progress)?,
+            images: images::images(&cache, progress)?,
+        };
+        // Credentials lie here: for root alone.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(layout.root())?;
+        fs::write(layout.options(), serde_json::to_vec_pretty(&setup)?)?;
+        let mut owned = start_supervisor(&layout, launcher)?;
+        let outcome = follow(&mut owned.child, &layout, progress);
+        let lab = Self {
+            layout,
+            owned: Some(owned),
+        };
+        // A lab that did not come up is taken down by the drop of `lab`, after its logs were read.
+        outcome.map(|()| lab)
+    }
+
+    /// A lab that runs already.
+    ///
+    /// # Errors
+    /// When none of that name does.
+    pub fn attach(name: &str) -> Result<Self> {
+        let lab = Self {
+            layout: Layout::new(name)?,
+            owned: None,
+        };
+        lab.state()?;
+        Ok(lab)
+    }
+
+    /// Lets it go on when this process ends; `lab down` ends it.
+    ///
+    /// # Errors
+    /// When the supervisor has ended meanwhile.
+    pub fn detach(mut self) -> Result<()> {
+        let Some(mut owned) = self.owned.take() else {
+            return Ok(());
+        };
+        owned.lifeline.write_all(b"s").context("the lab has ended")
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What there is, and how it is.
+    ///
+    /// # Errors
+    /// When the lab has ended.
+    pub fn state(&self) -> Result<State> {
+        ask(&self.layout, &Request::Status)
+    }
+
+    /// Cuts a host's power: its link goes down and all its processes are killed in one stroke.
+    ///
+    /// # Errors
+    /// When there is no such host, or it is off.
+    pub fn cut(&self, host: &str) -> Result<Cut> {
+        ask(&self.layout, &Request::Cut(host.to_owned()))
+    }
+
+    /// Boots a host that was cut, with a new boot id, and waits until its node (if it is one) is Ready.
+    ///
+    /// # Errors
+    /// When it is not off, or not Ready within 90 seconds.
+    pub fn heal(&self, host: &str) -> Result<String> {
+        let boot_id: String = ask(&self.layout, &Request::Heal(host.to_owned()))?;
+        if host.starts_with("node-") {
+            self.await_ready(host, &boot_id)?;
+        }
+        Ok(boot_id)
+    }
+
+    /// Stops every process of a host; its kernel goes on. Gives their number.
+    ///
+    /// # Errors
+    /// When the host is not on.
+    pub fn pause(&self, host: &str) -> Result<usize> {
+        ask(&self.layout, &Request::Pause(host.to_owned()))
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    /// When the host is not paused.
+    pub fn resume(&self, host: &str) -> Result<usize> {
+        ask(&self.layout, &Request::Resume(host.to_owned()))
+    }
+
+    /// SIGKILL for a host's agent alone; its init starts it again. Gives the number of processes killed.
+    ///
+    /// # Errors
+    /// When the host is not on.
+    pub fn kill_agent(&self, host: &str) -> Result<usize> {
+        ask(&self.layout, &Request::KillAgent(host.to_owned()))
+    }
+
+    /// Starts agents and stewards again with other arguments (those whose command line changes).
+    ///
+    /// # Errors
+    /// When the lab has none.
+    pub fn reconfigure(&self, options: &DetectorOptions) -> Result<()> {
+        ask(&self.layout, &Request::Detector(options.clone()))
+    }
+
+    /// Gives every kube-proxy another `minSyncPeriod`, in ms.
+    ///
+    /// # Errors
+    /// When the lab has ended.
+    pub fn set_proxy_min_sync(&self, ms: u64) -> Result<()> {
+        ask(&self.layout, &Request::ProxyMinSync(ms))
+    }
+
+    /// The network namespace of the control plane.
+    ///
+    /// # Errors
+    /// When the lab has ended.
+    pub fn hub(&self) -> Result<Namespace> {
+        Namespace::of_process(self.state()?.supervisor)
+    }
+
+    /// The network namespace of the measuring client.
+    ///
+    /// # Errors
+    /// When the lab has ended.
+    pub fn client(&self) -> Result<Namespace> {
+        Namespace::open(&self.state()?.client)
+    }
+
+    /// Runs a closure with a client of the lab's API server, on a thread in the hub's network.
+    ///
+    /// # Errors
+    /// Those of the closure.
+    pub fn with_cluster<T: Send>(&self, body: impl FnOnce(&Cluster) -> Result<T> + Send) -> Result<T> {
+        let kubeconfig = self.layout.kubeconfig("admin");
+        self.hub()?
+            .enter(|| Cluster::new(&kubeconfig).and_then(|cluster| body(&cluster)))?
+    }
+
+    /// kubectl as the administrator, ready to be given arguments; it runs in the hub's network.
+    ///
+    /// # Errors
+    /// When the lab has ended.
+    pub fn kubectl_command(&self) -> Result<Command> {
+        let mut command = detector::kubectl(&self.state()?.binary, &self.layout);
+        self.hub()?.enter_command(&mut command);
+        Ok(command)
+    }
+
+    /// Runs kubectl and gives its standard output.
+    ///
+    /// # Errors
+    /// When it fails, with what it wrote.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.kubectl_command()?;
+        command.args(arguments);
+        process::output(&mut command, Duration::from_secs(120))
+    }
+
+    /// Applies manifests given as text.
+    ///
+    /// # Errors
+    /// When kubectl fails.
+    pub fn apply(&self, manifests: &str) -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), manifests)?;
+        let path = file.path().display().to_string();
+        self.kubectl(&["apply", "--server-side", "-f", &path]).map(drop)
+    }
+
+    /// Ends the lab and waits until nothing of it is left.
+    ///
+    /// # Errors
+    /// When something is left.
+    pub fn down(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if let Some(mut owned) = self.owned.take() {
+            drop(owned.lifeline);
+            if process::wait_for(&mut owned.child, DOWN_LIMIT)?.is_none() {
+                owned.child.kill()?;
+                owned.child.wait()?;
+            }
+        } else {
+            // An answer that is refused means that it has ended by itself.
+            let _: Result<()> = ask(&self.layout, &Request::Down);
+        }
+        await_swept(&self.layout)
+    }
+
+    fn await_ready(&self, host: &str, boot_id: &str) -> Result<()> {
+        let deadline = Instant::now() + HEAL_LIMIT;
+        let ready = self.with_cluster(|cluster| {
+            while Instant::now() < deadline {
+                let nodes = cluster.nodes()?;
+                let mut nodes = nodes
+                    .iter()
+                    .filter(|node| node.metadata.name.as_deref() == Some(host));
+                if nodes.any(|node| is_ready(node, Some(boot_id))) {
+                    return Ok(true);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Ok(false)
+        })?;
+        if !ready {
+            let lines = last_lines(&self.layout.log(&format!("{host}/kubelet")), 12);
+            bail!(
+                "{host} is not Ready {} s after its boot\n{lines}",
+                HEAL_LIMIT.as_secs()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.owned.is_some()
+            && let Err(error) = self.end()
+        {
+            eprintln!("lab {}: {error:#}", self.layout.name());
+        }
+    }
+}
+
+/// Starts it in a session of its own: a terminal's Ctrl-C reaches the owner, whose end it sees.
+fn start_supervisor(layout: &Layout, launcher: &Launcher) -> Result<Owned> {
+    fs::create_dir_all(layout.root().join("logs"))?;
+    let log = fs::File::create(layout.log("supervisor"))?;
+    let mut command = Command::new(&launcher.program);
+    command
+        .args(&launcher.prefix)
+        .args(["supervise", layout.name()])
+        .process_group(0);
+    command
+        .env_remove("KUBECONFIG")
+        .env("PATH", requirements::PATH)
+        .current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {}", launcher.program.display()))?;
+    let lifeline = child.stdin.take().context("no pipe to the supervisor")?;
+    Ok(Owned { child, lifeline })
+}
+
+/// Passes the supervisor's progress on until the lab is ready.
+fn follow(child: &mut Child, layout: &Layout, progress: &mut Progress) -> Result<()> {
+    let stdout = child.stdout.take().context("no pipe from the supervisor")?;
+    for line in BufReader::new(stdout).lines() {
+        match serde_json::from_str(&line?)? {
+            Notice::Progress(event) => progress.report(event),
+            Notice::Ready => return Ok(()),
+            Notice::Failed(error) => bail!("the lab did not come up: {error}"),
+        }
+    }
+    bail!(
+        "the lab's supervisor ended\n{}",
+        last_lines(&layout.log("supervisor"), 12)
+    )
+}
+
+/// Waits for the sweeper; does its work if there is none any more.
+fn await_swept(layout: &Layout) -> Result<()> {
+    let deadline = Instant::now() + DOWN_LIMIT;
+    while layout.root().exists() {
+        if Instant::now() > deadline {
+            return sweep(layout).context("cleaning up what the sweeper did not");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Removes what the end of all processes leaves: cgroups and files. Never touches a lab that runs.
+///
+/// # Errors
+/// When something of the lab still runs after 20 seconds.
+pub(crate) fn sweep(layout: &Layout) -> Result<()> {
+    cgroup::remove(&layout.cgroup_prefix())?;
+    match fs::remove_dir_all(layout.root()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
