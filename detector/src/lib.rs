@@ -41,6 +41,9 @@ pub mod control;
 pub mod keys;
 pub mod seal;
 
+// The agent: asks, and tells what it did not hear.
+pub mod observer;
+
 // What is decided, and how it is told.
 pub mod incident;
 pub mod judgement;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::identity::{BootId, IncidentId, MemberId};
 
 mod codec;
@@ -64,7 +66,8 @@ pub struct Hint {
 }
 
 /// Why an observer's silence counts, or does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Ability {
     /// It counts.

@@ -49,6 +49,21 @@ pub const REPORT_INTERVAL: Duration = ms(20);
 /// An observer goes on reporting this long after its last loss or hint: the stewards hear of the recovery five times.
 pub const REPORT_TAIL: Duration = ms(100);
 
+/// Unbroken dense probing, reports and hints of one suspicion last this long: past the second look and the looks after
+/// the deletes.
+pub const DENSE_TIME: Duration = ms(30_000);
+
+/// Then an observer rests from it this long at a time, and asks at its slots only, lest a machine that was switched
+/// off for a week costs its observers more than all their other subjects.
+pub const DENSE_REST: Duration = ms(5_000);
+
+/// Between two rests the suspicion runs again from nothing for this time: eight windows of `lan`. So what was held
+/// back is judged again, by fresh evidence only.
+pub const DENSE_AGAIN: Duration = ms(1_000);
+
+/// Looks at one subject that wait for their probe's fate: one of each steward, and one to spare. The oldest gives way.
+pub const MAX_LOOKS: usize = 4;
+
 /// Silence in a report expires after this time without a fresh one: two reports may be lost. What was heard never
 /// expires.
 pub const REPORT_EXPIRY: Duration = ms(50);
@@ -62,6 +77,9 @@ pub const EVIDENCE: f64 = 35.0;
 
 /// Estimated loss of a perfect link: what was not seen in 2 s may still be there.
 pub const LOSS_FLOOR: f64 = 0.02;
+
+/// Estimated loss of a link that was never measured: doubt makes a verdict slower, never faster.
+pub const LOSS_UNKNOWN: f64 = 0.5;
 
 /// The loss estimate is the mean over this time, frozen at the first loss of a suspicion.
 pub const LOSS_MEMORY: Duration = ms(2_000);
