@@ -63,6 +63,16 @@ pub enum Hold {
     LateTick,
     /// One observer cannot condemn: two nodes.
     TooFewObservers,
+    /// As many as allowed are in progress: it waits for its turn.
+    Budget,
+    /// Control plane: alarm only.
+    ControlPlane,
+    /// It opted out, or somebody else is at work on it.
+    OptedOut,
+    /// It carries the steward that would act.
+    OwnNode,
+    /// The ledger cannot be read.
+    Ledger,
 }
 
 /// One subject's judgement.

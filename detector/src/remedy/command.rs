@@ -48,7 +48,7 @@ pub struct Guard {
     pub boot: BootId,
     /// What must hold of it.
     pub standing: Standing,
-    /// No try begins after this time, and none lasts beyond it.
+    /// No try begins after this time.
     pub not_after: Instant,
 }
 

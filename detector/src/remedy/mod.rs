@@ -1,5 +1,624 @@
 //! From a verdict to the writes that move its pods: what is irreversible comes last.
+//!
+//! ```text
+//!  judge ──judgements──▶ Remedy ──calls, each with its guard──▶ writer ──▶ Kubernetes
+//!    ▲                    ▲  │                                    │
+//!    └──asks (looks)──────│──┘◀────────────────answers────────────┘
+//!                         └──watches: Nodes, slices, ledger, pause switch
+//! ```
+//!
+//! Step 0: the ledger's entry, by compare-and-swap ([`ledger`], [`budget`], [`order`]). 1: taint, and slices at once.
+//! 2: marks. 3: the second look ([`second_look`]), then deletes. 4: return. A steward that is killed after any single
+//! write leaves no worse than stock Kubernetes: all writes are idempotent and bound to UIDs, the next steward goes on
+//! where the ledger stands still, and a taint that nobody remembers is found on its Node.
+//!
+//! In `observe` the same requests come out as [`Command::Withheld`], and the machine goes on as if each had been
+//! answered at once.
 
+mod book;
+mod calls;
+mod case;
+mod comeback;
+mod index;
+mod pods;
+mod round;
+mod steps;
+mod tell;
+
+pub mod budget;
 pub mod command;
 pub mod ledger;
+pub mod marks;
 pub mod object;
+pub mod order;
+pub mod pause;
+pub mod policy;
+pub mod request;
+pub mod second_look;
+pub mod verdicts;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::identity::{BootId, IncidentId, MemberId};
+use crate::incident::{Entry, SCHEMA, Step};
+use crate::judgement::{Ask, Judgement, Verdict};
+use crate::profile::Profile;
+use crate::remedy::book::Book;
+use crate::remedy::calls::Calls;
+use crate::remedy::case::Case;
+use crate::remedy::command::{ApiEvent, Command};
+use crate::remedy::index::SliceIndex;
+use crate::remedy::object::Node;
+use crate::remedy::tell::Tell;
+use crate::remedy::verdicts::Verdicts;
+use crate::roster::{Member, Roster, StewardEntry};
+use crate::time::Instant;
+
+/// After a write that failed, the next try of the machine (the writer has made its own) waits this long.
+const RETRY: Duration = Duration::from_millis(1_000);
+
+/// A step never takes more turns than this without an answer from outside.
+const MAX_TURNS: usize = 32;
+
+/// Whether what is decided is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All is decided and recorded, nothing is written.
+    Observe,
+    /// All is written.
+    Enforce,
+}
+
+/// What does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// This steward.
+    pub own: MemberId,
+    /// The node that carries it: never acted on from here, as whoever asks lives.
+    pub own_node: String,
+    /// Whether what is decided is written.
+    pub mode: Mode,
+    /// When the second look is.
+    pub profile: Profile,
+    /// Random: nonces come from it.
+    pub seed: u64,
+}
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wall {
+    /// Monotonic.
+    pub at: Instant,
+    /// Wall clock, in ms since the epoch.
+    pub ms: u64,
+}
+
+/// What we wrote, where nothing is written.
+#[derive(Clone, Debug, Default)]
+struct Pretended {
+    taint: Option<bool>,
+    reachable: Option<String>,
+}
+
+/// A Node, and the word with which it said that it lives.
+#[derive(Clone, Debug)]
+struct Known {
+    node: Node,
+    alive: Option<String>,
+}
+
+/// The machine.
+pub struct Remedy {
+    config: Config,
+    wall: Wall,
+    members: BTreeMap<MemberId, Member>,
+    size: budget::Size,
+    stewards: Vec<StewardEntry>,
+    verdicts: Verdicts,
+    nodes: BTreeMap<MemberId, Known>,
+    pretended: BTreeMap<MemberId, Pretended>,
+    slices: SliceIndex,
+    book: Book,
+    paused: bool,
+    cases: BTreeMap<MemberId, Case>,
+    flaps: BTreeMap<MemberId, Vec<Instant>>,
+    tells: BTreeMap<MemberId, Tell>,
+    calls: Calls,
+    told_condemned: Option<Vec<MemberId>>,
+    counted: bool,
+    dirty: BTreeSet<MemberId>,
+    rank: u32,
+    draws: u64,
+    commands: VecDeque<Command>,
+}
+
+impl Remedy {
+    /// A steward that knows nothing yet.
+    #[must_use]
+    pub fn new(config: Config, wall: Wall) -> Self {
+        Self {
+            config,
+            wall,
+            members: BTreeMap::new(),
+            size: budget::Size::default(),
+            stewards: Vec::new(),
+            verdicts: Verdicts::default(),
+            nodes: BTreeMap::new(),
+            pretended: BTreeMap::new(),
+            slices: SliceIndex::default(),
+            book: Book::default(),
+            paused: false,
+            cases: BTreeMap::new(),
+            flaps: BTreeMap::new(),
+            tells: BTreeMap::new(),
+            calls: Calls::default(),
+            told_condemned: None,
+            counted: false,
+            dirty: BTreeSet::new(),
+            rank: u32::MAX,
+            draws: 0,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// The clocks again: the wall clock may have been set.
+    pub const fn set_wall(&mut self, wall: Wall) {
+        self.wall = wall;
+    }
+
+    /// Members and stewards changed.
+    pub fn set_roster(&mut self, roster: &Roster, now: Instant) {
+        self.members.clone_from(&roster.members);
+        self.stewards.clone_from(&roster.stewards);
+        self.size = budget::Size {
+            members: roster.members.len(),
+            zones: BTreeMap::new(),
+        };
+        for member in roster.members.values() {
+            *self.size.zones.entry(member.zone.clone()).or_default() += 1;
+        }
+        let members = &self.members;
+        self.verdicts.keep(|subject| members.contains_key(&subject));
+        self.flaps.retain(|subject, _| members.contains_key(subject));
+        self.tells.retain(|subject, _| members.contains_key(subject));
+        self.touch_all();
+        self.settle(now);
+    }
+
+    /// The judge spoke.
+    pub fn handle_judgement(&mut self, judgement: &Judgement, now: Instant) {
+        self.verdicts.note(judgement);
+        if let Judgement::EarlyWarning { subject, .. }
+        | Judgement::Changed { subject, .. }
+        | Judgement::Looked { subject, .. }
+        | Judgement::Good { subject, .. } = judgement
+        {
+            self.dirty.insert(*subject);
+        }
+        match judgement {
+            Judgement::EarlyWarning {
+                subject,
+                boot,
+                incident,
+                at,
+            } => self.warned(*subject, *boot, *incident, *at, now),
+            Judgement::Changed { subject, .. } => self.changed(*subject, judgement, now),
+            Judgement::Held { subject, hold, at } => {
+                if let Some(hold) = *hold {
+                    let step = Step::Held { hold };
+                    match subject {
+                        Some(subject) => self.record(*subject, step, *at),
+                        None => self.record_for(IncidentId(0), BootId(0), "", step, *at),
+                    }
+                }
+            }
+            Judgement::Looked {
+                subject,
+                boot,
+                nonce,
+                dead,
+                evidence,
+                at,
+            } => {
+                let step = Step::Looked {
+                    dead: *dead,
+                    evidence: evidence.clone(),
+                };
+                self.record(*subject, step, *at);
+                self.looked(*subject, *boot, *nonce, *dead, *at, now);
+            }
+            Judgement::Good {
+                subject, rounds, at, ..
+            } => self.good(*subject, *rounds, *at),
+        }
+        self.settle(now);
+    }
+
+    /// The API showed something.
+    pub fn handle_api(&mut self, event: ApiEvent, now: Instant) {
+        match event {
+            ApiEvent::Node(node) => self.node_seen(node, now),
+            ApiEvent::NodeGone { uid } => self.node_gone(&uid),
+            ApiEvent::Slice(slice) => self.slices.insert(slice),
+            ApiEvent::SliceGone { namespace, name } => self.slices.remove(&namespace, &name),
+            ApiEvent::Ledger(state) => self.ledger_seen(&state, now),
+            ApiEvent::Paused(value) => self.pause(pause::is_paused(value.as_deref()), now),
+            ApiEvent::Answered { id, tries, outcome } => self.answered(id, tries, outcome, now),
+        }
+        self.settle(now);
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let due = self.cases.iter().filter(|(_, case)| case.deadline <= now);
+        self.dirty.extend(due.map(|(&subject, _)| subject));
+        self.settle(now);
+    }
+
+    /// When [`Self::handle_timeout`] is wanted.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Instant {
+        let cases = self.cases.values().map(|case| case.deadline);
+        let tells = self.tells.values().map(|tell| self.tell_due(tell));
+        let all = cases.chain(tells).min().unwrap_or(Instant::NEVER);
+        all.min(self.book.deadline())
+    }
+
+    /// What is to be done next.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// What holds of each subject: what guards are asked against.
+    #[must_use]
+    pub const fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
+    /// Whether writes are withheld.
+    const fn withholds(&self) -> bool {
+        matches!(self.config.mode, Mode::Observe) || self.paused
+    }
+
+    /// Goes on with everything until nothing moves without an answer from outside.
+    fn settle(&mut self, now: Instant) {
+        self.rank = self.place();
+        for _ in 0..MAX_TURNS {
+            self.read_ledger(now);
+            for subject in std::mem::take(&mut self.dirty) {
+                self.advance(subject, now);
+            }
+            self.tell(now);
+            self.flush_ledger(now);
+            if !self.answer_withheld(now) && self.dirty.is_empty() {
+                break;
+            }
+        }
+        self.tell_condemned();
+    }
+
+    /// All cases are looked at again.
+    fn touch_all(&mut self) {
+        self.dirty.extend(self.cases.keys());
+        self.counted = false;
+    }
+
+    /// Moves one case as far as it goes.
+    fn advance(&mut self, subject: MemberId, now: Instant) {
+        let Some(mut case) = self.cases.remove(&subject) else {
+            return;
+        };
+        for _ in 0..MAX_TURNS {
+            if !self.step(subject, &mut case, now) {
+                break;
+            }
+        }
+        if !self.is_over(subject, &case, now) {
+            case.deadline = self.deadline(subject, &case, now);
+            self.cases.insert(subject, case);
+        }
+    }
+
+    /// Half the evidence: what a remediation needs is fetched now.
+    fn warned(&mut self, subject: MemberId, boot: BootId, incident: IncidentId, at: Instant, now: Instant) {
+        if !self.members.contains_key(&subject) {
+            return;
+        }
+        let is_new = self.cases.get(&subject).is_none_or(|case| case.boot != boot);
+        if is_new {
+            let generation = self.calls.generation();
+            let mut case = Case::new(incident, boot, at, generation);
+            case.moved = self.cases.remove(&subject).and_then(|old| old.moved);
+            self.cases.insert(subject, case);
+        }
+        self.record(subject, Step::Suspected, at);
+        self.prefetch(subject, now);
+    }
+
+    /// The verdict about a subject changed.
+    fn changed(&mut self, subject: MemberId, judgement: &Judgement, now: Instant) {
+        let Judgement::Changed {
+            boot,
+            incident,
+            verdict,
+            evidence,
+            at,
+            ..
+        } = judgement
+        else {
+            return;
+        };
+        if !self.members.contains_key(&subject) {
+            return;
+        }
+        self.verdict_changed(subject, *verdict, now);
+        let condemned = matches!(verdict, Verdict::Dead | Verdict::Leaving);
+        let old = self.cases.remove(&subject);
+        let was = old
+            .as_ref()
+            .filter(|case| case.is_condemned())
+            .map(|case| case.boot);
+        let mut case = match old {
+            None if !condemned => return,
+            Some(case) if case.boot == *boot || !condemned => case,
+            old => {
+                let generation = self.calls.generation();
+                let mut case = Case::new(incident.unwrap_or_default(), *boot, *at, generation);
+                case.moved = old.and_then(|old| old.moved);
+                case
+            }
+        };
+        if was.is_some() && (!condemned || was != Some(*boot)) {
+            let node = self.whom(subject, &case).node;
+            self.record_for(case.incident, case.boot, &node, Step::Revoked, *at);
+        }
+        if condemned {
+            self.condemn(subject, &mut case, judgement);
+        } else {
+            case.good = None;
+        }
+        case.verdict = Some(*verdict);
+        let (incident, boot) = (case.incident, case.boot);
+        let node = self.whom(subject, &case).node;
+        self.cases.insert(subject, case);
+        let step = Step::Verdict {
+            verdict: *verdict,
+            evidence: evidence.clone(),
+        };
+        self.record_for(incident, boot, &node, step, *at);
+    }
+
+    /// `Dead` or `Leaving`, whatever was before.
+    fn condemn(&mut self, subject: MemberId, case: &mut Case, judgement: &Judgement) {
+        let Judgement::Changed {
+            incident,
+            verdict,
+            farewell,
+            longest_silence,
+            at,
+            ..
+        } = judgement
+        else {
+            return;
+        };
+        if !case.is_condemned() && case.was_condemned {
+            // A new death: what was done and read for the last one is old.
+            case.restart(*at, self.calls.generation());
+        }
+        case.was_condemned = true;
+        case.incident = incident.unwrap_or(case.incident);
+        case.longest_silence = *longest_silence;
+        if !case.is_condemned() || (*verdict == Verdict::Dead && !case.is_dead()) {
+            (case.at, case.at_ms) = (*at, self.wall_ms(*at));
+        }
+        if *verdict == Verdict::Dead && !case.is_dead() {
+            self.flap(subject, *at);
+        }
+        if case.goodbye.is_none() {
+            case.goodbye = farewell.map(|farewell| (farewell, *at));
+        }
+    }
+
+    /// A Node as it is now.
+    fn node_seen(&mut self, node: Node, now: Instant) {
+        let subject = MemberId::of_node(&node.uid);
+        let old = self.nodes.get(&subject);
+        if old.is_some_and(|old| book::is_older(&node.resource_version, &old.node.resource_version)) {
+            return;
+        }
+        let said = old.map(|old| old.alive.clone());
+        let word = node.alive.clone();
+        // A word that was there when we came may be an old one.
+        let is_new = said.is_some_and(|said| said != word);
+        self.nodes.insert(
+            subject,
+            Known {
+                node,
+                alive: word.clone(),
+            },
+        );
+        if let (true, Some(word)) = (is_new, word) {
+            self.says_alive(subject, &word, now);
+        }
+        self.dirty.insert(subject);
+        self.counted = false;
+        self.find_taint(subject, now);
+    }
+
+    /// A Node wrote on itself that it lives: one that hears no probes but reaches the API is not dead.
+    fn says_alive(&mut self, subject: MemberId, word: &str, now: Instant) {
+        let Some(boot) = word
+            .split_whitespace()
+            .next()
+            .and_then(|word| word.parse::<BootId>().ok())
+        else {
+            return;
+        };
+        self.verdicts.says_alive(subject, boot);
+        if let Some(case) = self.cases.get_mut(&subject)
+            && case.boot == boot
+            && case.is_condemned()
+        {
+            case.verdict = Some(Verdict::Partial);
+            case.good = None;
+            self.record(subject, Step::Revoked, now);
+        }
+        self.commands
+            .push_back(Command::Ask(Ask::SaysAlive { subject, boot }));
+    }
+
+    fn node_gone(&mut self, uid: &str) {
+        let subject = MemberId::of_node(uid);
+        self.nodes.remove(&subject);
+        self.pretended.remove(&subject);
+        self.tells.remove(&subject);
+        self.dirty.insert(subject);
+        self.counted = false;
+    }
+
+    /// What earlier stewards left: a taint.
+    fn find_taint(&mut self, subject: MemberId, now: Instant) {
+        let taints = self
+            .nodes
+            .get(&subject)
+            .into_iter()
+            .flat_map(|known| &known.node.taints);
+        let ours = taints.clone().find(|taint| taint.is_ours());
+        if let Some(ours) = ours {
+            let label = ours.value.as_deref().and_then(|label| label.parse().ok());
+            self.find(subject, label.unwrap_or_default(), BootId(0), now);
+        }
+    }
+
+    /// What earlier stewards left: entries of the ledger.
+    fn find_entries(&mut self, now: Instant) {
+        let listed = self
+            .book
+            .entries()
+            .map(|entry| (entry.subject, entry.incident, entry.boot));
+        for (subject, incident, boot) in listed.collect::<Vec<_>>() {
+            self.find(subject, incident, boot, now);
+        }
+    }
+
+    /// A case that was found, not judged: a verdict of before counts only for its return.
+    fn find(&mut self, subject: MemberId, incident: IncidentId, boot: BootId, now: Instant) {
+        if self.cases.contains_key(&subject) {
+            return;
+        }
+        let mut case = Case::new(incident, boot, now, self.calls.generation());
+        let verdict = self.verdicts.get(subject).map(|(_, verdict)| verdict);
+        case.verdict = verdict.filter(|verdict| !matches!(verdict, Verdict::Dead | Verdict::Leaving));
+        self.cases.insert(subject, case);
+        self.dirty.insert(subject);
+    }
+
+    /// The switch was turned.
+    fn pause(&mut self, paused: bool, now: Instant) {
+        if self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        self.verdicts.pause(paused);
+        self.touch_all();
+        if paused || self.config.mode == Mode::Observe {
+            return;
+        }
+        // What was only pretended is done again from the beginning, with new timers.
+        self.pretended.clear();
+        self.book.forget_pretended();
+        self.slices.forget_pretended();
+        for case in self.cases.values_mut() {
+            case.restart(now, self.calls.generation());
+        }
+    }
+
+    /// The judge's storm guard leaves out what is condemned already, and counts good rounds of it.
+    fn tell_condemned(&mut self) {
+        if std::mem::replace(&mut self.counted, true) {
+            return;
+        }
+        let mut condemned: BTreeSet<MemberId> = self.book.entries().map(|entry| entry.subject).collect();
+        let nodes = self.nodes.keys().copied();
+        condemned.extend(nodes.filter(|&subject| self.is_tainted(subject)));
+        let condemned: Vec<MemberId> = condemned.into_iter().collect();
+        if self.told_condemned.as_ref() != Some(&condemned) {
+            self.told_condemned = Some(condemned.clone());
+            self.commands.push_back(Command::Ask(Ask::Condemned(condemned)));
+        }
+    }
+
+    /// This steward's place in the order.
+    fn place(&self) -> u32 {
+        let suspected = self
+            .cases
+            .iter()
+            .filter(|(_, case)| case.verdict.is_none_or(|verdict| verdict >= Verdict::Partial))
+            .filter_map(|(subject, _)| self.members.get(subject))
+            .map(|member| member.name.as_str())
+            .collect();
+        order::rank(self.config.own, &self.stewards, &suspected)
+    }
+
+    /// Random, never 0, never twice.
+    fn nonce(&mut self) -> u64 {
+        self.draws += 1;
+        // SplitMix64: a different word for each draw of one seed.
+        let mut word = (self.config.seed).wrapping_add(self.draws.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (word ^ (word >> 31)).max(1)
+    }
+
+    /// Whether our taint is on the Node, or would be.
+    fn is_tainted(&self, subject: MemberId) -> bool {
+        let pretended = self.pretended.get(&subject).and_then(|pretended| pretended.taint);
+        let known = self.nodes.get(&subject);
+        pretended.unwrap_or_else(|| known.is_some_and(|known| known.node.is_tainted()))
+    }
+
+    /// The reason of the Node's condition, or what it would be.
+    fn reachable(&self, subject: MemberId) -> Option<&str> {
+        let pretended = self
+            .pretended
+            .get(&subject)
+            .and_then(|pretended| pretended.reachable.as_deref());
+        let known = self.nodes.get(&subject);
+        pretended.or_else(|| known.and_then(|known| known.node.reachable.as_deref()))
+    }
+
+    fn wall_ms(&self, at: Instant) -> u64 {
+        let behind = u64::try_from(self.wall.at.since(at).as_millis()).unwrap_or(u64::MAX);
+        let ahead = u64::try_from(at.since(self.wall.at).as_millis()).unwrap_or(u64::MAX);
+        self.wall.ms.saturating_sub(behind).saturating_add(ahead)
+    }
+
+    fn record(&mut self, subject: MemberId, step: Step, at: Instant) {
+        let case = self.cases.get(&subject);
+        let (incident, boot) = case.map(|case| (case.incident, case.boot)).unwrap_or_default();
+        let member = self.members.get(&subject);
+        let name = member.map(|member| member.name.clone()).unwrap_or_default();
+        self.record_for(incident, boot, &name, step, at);
+    }
+
+    fn record_for(&mut self, incident: IncidentId, boot: BootId, node: &str, step: Step, at: Instant) {
+        self.commands.push_back(Command::Record(Entry {
+            v: SCHEMA,
+            incident,
+            node: node.to_owned(),
+            boot,
+            steward: self.config.own_node.clone(),
+            at_us: at.0 / 1_000,
+            wall_ms: self.wall_ms(at),
+            step,
+        }));
+    }
+
+    fn alarm(&mut self, text: String) {
+        self.commands.push_back(Command::Alarm(text));
+    }
+}

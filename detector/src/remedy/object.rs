@@ -45,7 +45,7 @@ pub struct Node {
     pub spared: Option<&'static str>,
     /// Alarm only.
     pub control_plane: bool,
-    /// Status of the condition [`names::REACHABLE`]; None: not there.
+    /// Reason of the condition [`names::REACHABLE`]; None: not there.
     pub reachable: Option<String>,
 }
 

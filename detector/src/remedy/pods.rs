@@ -1,0 +1,389 @@
+//! Steps 2 and 3: what is read about the pods, their marks, the look, their deletes.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+
+use crate::identity::{BootId, MemberId};
+use crate::incident::Step;
+use crate::judgement::Ask;
+use crate::profile::{FRESH_LOOK, LATE_PODS};
+use crate::remedy::calls::{Purpose, Whom};
+use crate::remedy::case::{Case, Work};
+use crate::remedy::command::{Answer, Call, Command, Outcome, Standing};
+use crate::remedy::ledger::{self, Progress};
+use crate::remedy::policy::{self, Namespace};
+use crate::remedy::round::{self, Round, Stage};
+use crate::remedy::{RETRY, Remedy, budget, second_look};
+use crate::time::Instant;
+
+/// When the pods are listed for the `next`-th time after the deletes.
+pub(super) fn late_due(since: Instant, next: usize) -> Instant {
+    LATE_PODS.get(next).map_or(since, |&wait| since + wait)
+}
+
+impl Remedy {
+    /// At the early warning: Node and pods, so that no read stands between the verdict and the first write. Not for more
+    /// than could be condemned at once: in a storm the API server has other things to do.
+    pub(super) fn prefetch(&mut self, subject: MemberId, now: Instant) {
+        let busy = self.cases.values().filter(|case| case.reads.listing).count();
+        if busy > budget::limit(self.size.members) {
+            return;
+        }
+        let Some(mut case) = self.cases.remove(&subject) else {
+            return;
+        };
+        if case.reads.pods.is_none() && !case.reads.listing {
+            self.read_node(subject, &mut case, now);
+            self.list_pods(subject, &mut case, now);
+        }
+        self.cases.insert(subject, case);
+    }
+
+    pub(super) fn list_pods(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
+        let whom = self.whom(subject, case);
+        case.reads.listing = true;
+        let node = whom.node.clone();
+        self.call(&whom, None, Call::ListPods { node }, Purpose::Pods, now);
+    }
+
+    /// A list came.
+    pub(super) fn pods_answered(
+        &mut self,
+        subject: MemberId,
+        case: &mut Case,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        case.reads.listing = false;
+        match outcome {
+            Outcome::Done(Answer::Pods(pods)) => {
+                case.reads.pods = Some(pods);
+                self.read_what_decides(subject, case, now);
+            }
+            _ => case.retry = now + RETRY,
+        }
+    }
+
+    /// Namespaces of all pods, and the claims that decide.
+    fn read_what_decides(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
+        let whom = self.whom(subject, case);
+        let mut namespaces = BTreeSet::new();
+        let mut claims = BTreeSet::new();
+        for pod in case.reads.pods.iter().flatten() {
+            namespaces.insert(pod.id.namespace.clone());
+            if policy::needs_claims(pod, Namespace::Open) {
+                let of_pod = pod.claims.iter();
+                claims.extend(of_pod.map(|name| (pod.id.namespace.clone(), name.clone())));
+            }
+        }
+        for name in namespaces {
+            if !case.reads.namespaces.contains_key(&name) {
+                case.reads.namespaces.insert(name.clone(), None);
+                let call = Call::ReadNamespace { name: name.clone() };
+                self.call(&whom, None, call, Purpose::Namespace(name), now);
+            }
+        }
+        for (namespace, name) in claims {
+            let key = (namespace.clone(), name.clone());
+            if let Entry::Vacant(claim) = case.reads.claims.entry(key) {
+                claim.insert(None);
+                let call = Call::ReadClaim {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                };
+                self.call(&whom, None, call, Purpose::Claim(namespace, name), now);
+            }
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "one shape for all answers")]
+    pub(super) fn namespace_answered(&self, case: &mut Case, name: String, outcome: &Outcome) {
+        let namespace = match outcome {
+            Outcome::Done(Answer::Namespace { opted_out: false }) => Namespace::Open,
+            Outcome::Done(Answer::Namespace { opted_out: true }) => Namespace::OptedOut,
+            _ => Namespace::Unreadable,
+        };
+        case.reads.namespaces.insert(name, Some(namespace));
+    }
+
+    #[expect(clippy::unused_self, reason = "one shape for all answers")]
+    pub(super) fn claim_answered(&self, case: &mut Case, namespace: String, name: String, outcome: &Outcome) {
+        let shared = matches!(outcome, Outcome::Done(Answer::Claim { shared: true }));
+        case.reads.claims.insert((namespace, name), Some(shared));
+    }
+
+    /// One move of a round.
+    pub(super) fn round(
+        &mut self,
+        subject: MemberId,
+        case: &mut Case,
+        entry: &ledger::Entry,
+        now: Instant,
+    ) -> bool {
+        let Work::Round(round) = &case.work else {
+            return false;
+        };
+        match &round.stage {
+            Stage::Reading => self.mark(subject, case, now),
+            Stage::Marking(open) => {
+                let done = open.is_empty();
+                if done {
+                    self.marked(case, now);
+                }
+                done
+            }
+            Stage::Waiting(until) => {
+                // The budget is asked again where an announced reboot has kept it waiting.
+                let due = now >= *until && budget::counts(entry) && !self.book.is_busy(subject);
+                if due {
+                    self.look(subject, case, now);
+                }
+                false
+            }
+            Stage::Looking { overdue, .. } => {
+                let again = now >= *overdue;
+                if again {
+                    self.look(subject, case, now);
+                }
+                false
+            }
+            Stage::Deleting(open) => {
+                let done = open.is_empty();
+                if done {
+                    self.deleted(subject, case, now);
+                }
+                done
+            }
+        }
+    }
+
+    /// Step 2: all marks in one burst.
+    fn mark(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
+        case.quiet.extend(case.reads.opted_out());
+        let Some(pods) = case.reads.pods.take() else {
+            if !case.reads.listing && now >= case.retry {
+                self.list_pods(subject, case, now);
+            }
+            return false;
+        };
+        let Some(plan) = round::plan(&pods, &case.reads, &case.settled, &case.marked) else {
+            case.reads.pods = Some(pods);
+            return false;
+        };
+        let whom = self.whom(subject, case);
+        for (pod, why) in plan.spare {
+            *case.spared.entry(why).or_default() += 1;
+            case.settled.insert(pod.uid.clone());
+            let step = Step::Spared {
+                pod: pod.to_string(),
+                reason: why.to_owned(),
+            };
+            self.record_for(case.incident, case.boot, &whom.node, step, now);
+        }
+        let open = plan.mark.iter().map(|pod| pod.id.uid.clone()).collect();
+        let at_ms = self.wall_ms(now);
+        for pod in plan.mark {
+            let guard = whom.guard(Standing::Dead, Instant::NEVER);
+            let purpose = Purpose::Mark(pod.id.uid.clone());
+            self.call(
+                &whom,
+                Some(guard),
+                Call::Mark { pod: pod.id, at_ms },
+                purpose,
+                now,
+            );
+        }
+        if let Work::Round(round) = &mut case.work {
+            round.doomed = plan.delete;
+            round.stage = Stage::Marking(open);
+        }
+        true
+    }
+
+    /// The version that a withheld mark leaves: the one that was read.
+    pub(super) fn version_of(&self, subject: MemberId, uid: &str) -> Answer {
+        let work = self.cases.get(&subject).map(|case| &case.work);
+        match work {
+            Some(Work::Round(round)) => round
+                .doomed
+                .get(uid)
+                .map_or(Answer::Nothing, |(_, version)| Answer::Version(version.clone())),
+            _ => Answer::Nothing,
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "one shape for all answers")]
+    pub(super) fn mark_answered(&self, case: &mut Case, uid: &str, outcome: Outcome) {
+        let Work::Round(Round { stage, doomed, .. }) = &mut case.work else {
+            return;
+        };
+        if let Stage::Marking(open) = stage {
+            open.remove(uid);
+        }
+        match outcome {
+            Outcome::Done(answer) => {
+                case.marked.insert(uid.to_owned());
+                if let (Answer::Version(version), Some(pod)) = (answer, doomed.get_mut(uid)) {
+                    pod.1 = version;
+                }
+            }
+            // What is not marked is not deleted; a later list finds it again.
+            _ => {
+                doomed.remove(uid);
+            }
+        }
+    }
+
+    /// All marks are answered.
+    fn marked(&self, case: &mut Case, now: Instant) {
+        case.progress = case.progress.max(Progress::Marked);
+        let first = second_look::due(&self.config.profile, case.at, case.longest_silence, case.goodbye);
+        if let Work::Round(round) = &mut case.work {
+            round.stage = if round.late == 0 {
+                Stage::Waiting(first)
+            } else if round.doomed.is_empty() {
+                Stage::Deleting(BTreeSet::new())
+            } else {
+                Stage::Waiting(now)
+            };
+        }
+    }
+
+    /// Step 3: a fresh look, as no clock of ours alone authorises a delete.
+    fn look(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
+        let nonce = self.nonce();
+        if let Work::Round(round) = &mut case.work {
+            let overdue = now + FRESH_LOOK;
+            round.stage = Stage::Looking { nonce, overdue };
+        }
+        let boot = case.boot;
+        self.commands
+            .push_back(Command::Ask(Ask::Look { subject, boot, nonce }));
+    }
+
+    /// A look was answered.
+    pub(super) fn looked(
+        &mut self,
+        subject: MemberId,
+        boot: BootId,
+        nonce: u64,
+        dead: bool,
+        at: Instant,
+        now: Instant,
+    ) {
+        let Some(mut case) = self.cases.remove(&subject) else {
+            return;
+        };
+        let asked = match &case.work {
+            Work::Round(round) => {
+                matches!(round.stage, Stage::Looking { nonce: asked, .. } if asked == nonce)
+            }
+            _ => false,
+        };
+        if asked && boot == case.boot && case.is_dead() {
+            let not_after = second_look::fresh_until(at);
+            if dead && now <= not_after {
+                self.delete(subject, &mut case, not_after, now);
+            } else if let Work::Round(round) = &mut case.work {
+                round.stage = Stage::Waiting(now + FRESH_LOOK);
+            }
+        }
+        self.cases.insert(subject, case);
+    }
+
+    /// Step 3: all deletes in one burst.
+    fn delete(&mut self, subject: MemberId, case: &mut Case, not_after: Instant, now: Instant) {
+        let whom = self.whom(subject, case);
+        let Work::Round(round) = &mut case.work else {
+            return;
+        };
+        let doomed: Vec<_> = round.doomed.values().cloned().collect();
+        round.stage = Stage::Deleting(round.doomed.keys().cloned().collect());
+        for (pod, resource_version) in doomed {
+            let guard = whom.guard(Standing::Dead, not_after);
+            let purpose = Purpose::Delete(pod.uid.clone());
+            let call = Call::Delete {
+                pod,
+                resource_version,
+            };
+            self.call(&whom, Some(guard), call, purpose, now);
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "one shape for all answers")]
+    pub(super) fn delete_answered(&self, case: &mut Case, uid: &str, outcome: &Outcome) {
+        let Work::Round(Round { stage, doomed, .. }) = &mut case.work else {
+            return;
+        };
+        if let Stage::Deleting(open) = stage {
+            open.remove(uid);
+        }
+        match outcome {
+            Outcome::Done(_) => {
+                case.deleted += 1;
+                case.settled.insert(uid.to_owned());
+                doomed.remove(uid);
+            }
+            Outcome::Missing | Outcome::Refused(_) => {
+                case.settled.insert(uid.to_owned());
+                doomed.remove(uid);
+            }
+            // It has changed since our mark, or nobody knows: a later list shows it as it is.
+            Outcome::Conflict | Outcome::GaveUp(_) => {
+                doomed.remove(uid);
+            }
+            // The look grew old before its turn came: another look.
+            Outcome::Stale => {}
+        }
+    }
+
+    /// All deletes are answered.
+    fn deleted(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
+        let Work::Round(round) = &mut case.work else {
+            return;
+        };
+        if !round.doomed.is_empty() {
+            round.stage = Stage::Waiting(now);
+            return;
+        }
+        let (late, since) = (round.late, round.since);
+        let whom = self.whom(subject, case);
+        if late == 0 {
+            case.progress = case.progress.max(Progress::Deleted);
+            case.work = Work::Between { since: now, next: 0 };
+            self.announce_deletes(&whom, case, now);
+        } else if late < LATE_PODS.len() {
+            case.work = Work::Between { since, next: late };
+        } else {
+            case.progress = case.progress.max(Progress::Done);
+            case.work = Work::Finished;
+            self.record_for(case.incident, case.boot, &whom.node, Step::Closed, now);
+        }
+    }
+
+    fn announce_deletes(&mut self, whom: &Whom, case: &Case, now: Instant) {
+        let spared: Vec<String> = case
+            .spared
+            .iter()
+            .map(|(why, pods)| format!("{pods}: {why}"))
+            .collect();
+        let note = format!(
+            "{} pods deleted, {} spared ({})",
+            case.deleted,
+            case.spared.values().sum::<usize>(),
+            spared.join("; ")
+        );
+        self.announce(whom, true, "PodsDeleted", note, now);
+    }
+
+    /// The pods are listed again: some are bound late.
+    #[expect(clippy::unused_self, reason = "one shape for all steps")]
+    pub(super) fn list_late(&self, case: &mut Case, since: Instant, next: usize, now: Instant) -> bool {
+        let due = now >= late_due(since, next);
+        if due {
+            case.reads.pods = None;
+            case.work = Work::Round(Round::new(next + 1, since));
+        }
+        due
+    }
+}

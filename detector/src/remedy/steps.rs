@@ -1,0 +1,354 @@
+//! The condemned: claim, taint, slices, and who goes on where somebody stopped.
+
+use crate::identity::MemberId;
+use crate::incident::Step;
+use crate::judgement::Hold;
+use crate::message::Farewell;
+use crate::profile::SLICE_LOOKS;
+use crate::remedy::book::Change;
+use crate::remedy::calls::Purpose;
+use crate::remedy::case::{Case, Work};
+use crate::remedy::command::{Answer, Call, Outcome, Standing};
+use crate::remedy::ledger::{Entry, Progress};
+use crate::remedy::round::{Round, Stage};
+use crate::remedy::{RETRY, Remedy, budget, marks, order, policy, second_look};
+use crate::time::Instant;
+
+impl Remedy {
+    /// One move of one case; whether there may be another.
+    pub(super) fn step(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
+        self.see_entry(subject, case, now);
+        if !case.is_condemned() || self.is_gone(subject) {
+            return case.verdict.is_some() && self.step_back(subject, case, now);
+        }
+        let hold = self.holds(subject);
+        if hold.is_some() || !self.nodes.contains_key(&subject) {
+            self.set_hold(subject, case, hold, now);
+            return false;
+        }
+        let entry = self.book.get(subject);
+        let entry = entry.filter(|entry| entry.boot == case.boot && entry.progress != Progress::Revoked);
+        match entry.cloned() {
+            Some(entry) if entry.steward != self.config.own => self.follow(subject, case, entry, now),
+            Some(entry) if case.claimed => self.work(subject, case, &entry, now),
+            _ => self.claim(subject, case, now),
+        }
+    }
+
+    /// Notes when the ledger's entry changed.
+    fn see_entry(&self, subject: MemberId, case: &mut Case, now: Instant) {
+        let entry = self.book.get(subject);
+        if entry != case.moved.as_ref().map(|(entry, _)| entry) {
+            case.moved = entry.map(|entry| (entry.clone(), now));
+        }
+        if entry.is_some_and(|entry| entry.reboot && entry.boot == case.boot) && case.goodbye.is_none() {
+            case.goodbye = Some((Farewell::Reboot, now));
+        }
+    }
+
+    /// What keeps this subject from being acted on by this steward.
+    fn holds(&self, subject: MemberId) -> Option<Hold> {
+        let member = self.members.get(&subject)?;
+        if member.name == self.config.own_node {
+            return Some(Hold::OwnNode);
+        }
+        if member.control_plane {
+            return Some(Hold::ControlPlane);
+        }
+        self.nodes
+            .get(&subject)
+            .and_then(|known| policy::held_node(&known.node))
+    }
+
+    /// Records a hold once.
+    pub(super) fn set_hold(&mut self, subject: MemberId, case: &mut Case, hold: Option<Hold>, now: Instant) {
+        if case.hold == hold {
+            return;
+        }
+        case.hold = hold;
+        if let Some(hold) = hold {
+            let whom = self.whom(subject, case);
+            self.record_for(case.incident, case.boot, &whom.node, Step::Held { hold }, now);
+            if self.rank == 0 {
+                let note = format!("nothing is done about this node: {}", reason(hold));
+                self.announce(&whom, true, "RemediationHeld", note, now);
+            }
+        }
+    }
+
+    /// Step 0.
+    fn claim(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
+        case.work = Work::Watching;
+        if now < self.claim_turn(case) || now < case.retry || self.book.is_busy(subject) {
+            return false;
+        }
+        if !self.book.is_readable() {
+            self.set_hold(subject, case, Some(Hold::Ledger), now);
+            return false;
+        }
+        let Some(node) = self.nodes.get(&subject).map(|known| &known.node) else {
+            return false;
+        };
+        let zone = self.members.get(&subject).map(|member| member.zone.clone());
+        let entry = Entry {
+            subject,
+            node: node.name.clone(),
+            uid: node.uid.clone(),
+            zone: zone.unwrap_or_default(),
+            boot: case.boot,
+            incident: case.incident,
+            steward: self.config.own,
+            progress: if case.is_dead() {
+                Progress::Condemned
+            } else {
+                Progress::Leaving
+            },
+            reboot: second_look::grace(case.goodbye).is_some(),
+            waits: false,
+            verdict_ms: case.at_ms,
+        };
+        self.put(subject, case, entry, now);
+        false
+    }
+
+    /// Wants an entry written, if the budget has room.
+    fn put(&mut self, subject: MemberId, case: &mut Case, entry: Entry, now: Instant) {
+        if !self.budget_allows(&entry) {
+            self.set_hold(subject, case, Some(Hold::Budget), now);
+            return;
+        }
+        self.set_hold(subject, case, None, now);
+        self.book.want(subject, Change::Put(entry));
+    }
+
+    fn claim_turn(&self, case: &Case) -> Instant {
+        order::turn(case.at, self.rank)
+    }
+
+    /// Another steward works on it: take over where the ledger stands still.
+    fn follow(&mut self, subject: MemberId, case: &mut Case, entry: Entry, now: Instant) -> bool {
+        if case.work != Work::Watching {
+            // It was taken over from us.
+            case.restart(case.at, self.calls.generation());
+        }
+        self.set_hold(subject, case, None, now);
+        if now < self.follow_turn(subject, case, &entry) || now < case.retry || self.book.is_busy(subject) {
+            return false;
+        }
+        // What was fetched at the early warning may be old by now.
+        case.reads.pods = None;
+        let mut entry = entry;
+        entry.steward = self.config.own;
+        self.put(subject, case, entry, now);
+        false
+    }
+
+    fn follow_turn(&self, subject: MemberId, case: &Case, entry: &Entry) -> Instant {
+        let since = case
+            .moved
+            .as_ref()
+            .map_or(case.at, |(_, since)| *since)
+            .max(case.at);
+        if !case.is_dead() && self.is_tainted(subject) {
+            return Instant::NEVER;
+        }
+        order::turn(
+            order::due(entry.progress, since, self.deletes_due(case)),
+            self.rank,
+        )
+    }
+
+    fn deletes_due(&self, case: &Case) -> Instant {
+        second_look::due(&self.config.profile, case.at, case.longest_silence, case.goodbye)
+    }
+
+    /// The ledger names us: the next step.
+    fn work(&mut self, subject: MemberId, case: &mut Case, entry: &Entry, now: Instant) -> bool {
+        self.look_at_slices(subject, case, now);
+        self.keep_book(subject, case, entry, now);
+        match &case.work {
+            Work::Watching => {
+                case.work = Work::Tainting;
+                case.slices = Some((now, 0));
+                self.patch_slices(subject, case, now);
+                true
+            }
+            Work::Tainting => self.taint(subject, case, now),
+            Work::Tainted => {
+                let goes_on = case.is_dead() && budget::counts(entry);
+                if goes_on {
+                    case.progress = case.progress.max(Progress::Tainted);
+                    case.work = Work::Round(Round::new(0, now));
+                }
+                goes_on
+            }
+            Work::Round(_) => self.round(subject, case, entry, now),
+            Work::Between { since, next } => {
+                let (since, next) = (*since, *next);
+                self.list_late(case, since, next, now)
+            }
+            Work::Finished => false,
+        }
+    }
+
+    /// The ledger follows what is done: it is what the next steward starts from.
+    fn keep_book(&mut self, subject: MemberId, case: &mut Case, entry: &Entry, now: Instant) {
+        if self.book.is_busy(subject) || now < case.retry {
+            return;
+        }
+        let mut next = entry.clone();
+        if case.is_dead() {
+            next.progress = next.progress.max(Progress::Condemned).max(case.progress);
+        }
+        let waiting = matches!(&case.work, Work::Round(round) if matches!(round.stage, Stage::Waiting(_)));
+        let grace = second_look::grace(case.goodbye);
+        next.waits = waiting && grace.is_some_and(|grace| now < grace);
+        next.reboot |= grace.is_some();
+        if next != *entry {
+            self.put(subject, case, next, now);
+        }
+    }
+
+    /// Step 1, the taint: the whole list, bound to the version that was read.
+    fn taint(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
+        if self.is_tainted(subject) {
+            case.work = Work::Tainted;
+            return true;
+        }
+        let Some(node) = self.nodes.get(&subject).map(|known| &known.node) else {
+            return false;
+        };
+        if case.node_busy || now < case.retry {
+            return false;
+        }
+        case.node_busy = true;
+        let call = Call::Taints {
+            node: node.name.clone(),
+            uid: node.uid.clone(),
+            resource_version: node.resource_version.clone(),
+            taints: marks::with_taint(&node.taints, case.incident),
+        };
+        let whom = self.whom(subject, case);
+        let guard = whom.guard(Standing::Condemned, Instant::NEVER);
+        self.call(&whom, Some(guard), call, Purpose::Taint, now);
+        false
+    }
+
+    /// Reads the Node again: somebody changed it, perhaps to say that it lives.
+    pub(super) fn read_node(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
+        let whom = self.whom(subject, case);
+        case.node_busy = true;
+        let name = whom.node.clone();
+        self.call(&whom, None, Call::ReadNode { name }, Purpose::Node, now);
+    }
+
+    /// The taint was answered.
+    pub(super) fn taint_answered(
+        &mut self,
+        subject: MemberId,
+        case: &mut Case,
+        outcome: &Outcome,
+        now: Instant,
+    ) {
+        case.node_busy = false;
+        match outcome {
+            Outcome::Done(Answer::Node(_) | Answer::Nothing) => {}
+            Outcome::Conflict => self.read_node(subject, case, now),
+            Outcome::Missing | Outcome::Refused(_) => {
+                // Without the taint replacements would land there: nothing that follows is done.
+                case.work = Work::Finished;
+                case.progress = Progress::Done;
+            }
+            Outcome::Done(_) | Outcome::GaveUp(_) | Outcome::Stale => case.retry = now + RETRY,
+        }
+    }
+
+    /// Step 1, the endpoints: one patch a slice.
+    pub(super) fn patch_slices(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
+        let whom = self.whom(subject, case);
+        case.quiet.extend(case.reads.opted_out());
+        let except = case.quiet.clone();
+        let calls: Vec<Call> = self
+            .slices
+            .ready_on(&whom.node, &except)
+            .filter(|(slice, _)| {
+                let key = (slice.namespace.clone(), slice.name.clone());
+                !case.patching.contains(&key)
+            })
+            .map(|(slice, positions)| Call::Slice {
+                namespace: slice.namespace.clone(),
+                name: slice.name.clone(),
+                node: whom.node.clone(),
+                positions,
+            })
+            .collect();
+        for call in calls {
+            if let Call::Slice { namespace, name, .. } = &call {
+                let key = (namespace.clone(), name.clone());
+                case.patching.insert(key.clone());
+                let guard = whom.guard(Standing::Condemned, Instant::NEVER);
+                self.call(&whom, Some(guard), call, Purpose::Slice(key.0, key.1), now);
+            }
+        }
+    }
+
+    /// The EndpointSlice controller makes endpoints ready again while their pods are.
+    fn look_at_slices(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
+        if slices_due(case) <= now
+            && let Some((_, next)) = &mut case.slices
+        {
+            *next += 1;
+            self.patch_slices(subject, case, now);
+        }
+    }
+
+    /// When this case wants to be looked at again.
+    pub(super) fn deadline(&self, subject: MemberId, case: &Case, now: Instant) -> Instant {
+        let later = |at: Instant| if at > now { at } else { Instant::NEVER };
+        let mut at = later(case.retry).min(later(slices_due(case)));
+        if !case.is_condemned() {
+            return at.min(self.back_deadline(subject, case, now));
+        }
+        if !case.claimed {
+            at = at.min(later(self.claim_turn(case)));
+        }
+        if let Some(entry) = self.book.get(subject)
+            && entry.steward != self.config.own
+        {
+            at = at.min(later(self.follow_turn(subject, case, entry)));
+        }
+        at = at.min(second_look::grace(case.goodbye).map_or(Instant::NEVER, later));
+        match &case.work {
+            Work::Round(round) => match round.stage {
+                Stage::Waiting(until) => at.min(later(until)),
+                Stage::Looking { overdue, .. } => at.min(later(overdue)),
+                Stage::Reading | Stage::Marking(_) | Stage::Deleting(_) => at,
+            },
+            Work::Between { since, next } => at.min(later(crate::remedy::pods::late_due(*since, *next))),
+            Work::Watching | Work::Tainting | Work::Tainted | Work::Finished => at,
+        }
+    }
+}
+
+/// When the slices are read again.
+fn slices_due(case: &Case) -> Instant {
+    let look = case
+        .slices
+        .and_then(|(since, next)| SLICE_LOOKS.get(next).map(|&wait| since + wait));
+    look.unwrap_or(Instant::NEVER)
+}
+
+/// In words.
+const fn reason(hold: Hold) -> &'static str {
+    match hold {
+        Hold::Storm => "too many are suspected at once",
+        Hold::Minority => "this steward hears too few",
+        Hold::LateTick => "this steward was late itself",
+        Hold::TooFewObservers => "one observer cannot condemn",
+        Hold::Budget => "as many as allowed are in progress; it waits for its turn",
+        Hold::ControlPlane => "control plane: alarm only",
+        Hold::OptedOut => "it opted out, or somebody else is at work on it",
+        Hold::OwnNode => "it carries the steward that would act",
+        Hold::Ledger => "the ledger cannot be read",
+    }
+}

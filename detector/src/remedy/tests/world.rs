@@ -1,0 +1,647 @@
+//! An API server, a judge and some stewards in virtual time: least that shows who writes what, when, and in which state
+//! of the world. The API refuses what would break an invariant by panicking.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::identity::{BootId, IncidentId, MemberId};
+use crate::incident::{Entry, Step};
+use crate::judgement::{Ask, Evidence, Judgement, Verdict};
+use crate::message::Farewell;
+use crate::profile::{FRESH_LOOK, Profile};
+use crate::remedy::command::{Answer, ApiEvent, Call, Command, LedgerState, Outcome, Request};
+use crate::remedy::ledger::Ledger;
+use crate::remedy::object::{Endpoint, Node, Owner, Pod, PodRef, Slice, Taint};
+use crate::remedy::verdicts::Verdicts;
+use crate::remedy::{Config, Mode, Remedy, Wall};
+use crate::roster::{Member, PublicKey, Roster, StewardEntry};
+use crate::time::Instant;
+
+pub(super) const BOOT: BootId = BootId(0xb007);
+pub(super) const INCIDENT: IncidentId = IncidentId(0x1c);
+
+pub(super) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// What reaches a steward, and when.
+#[derive(Clone, Debug)]
+enum Post {
+    Api(ApiEvent),
+    Judgement(Judgement),
+    /// A try of a write arrives at the API.
+    Arrive(Request),
+}
+
+pub(super) struct Steward {
+    pub(super) remedy: Remedy,
+    /// What its writer asks before each try.
+    verdicts: Verdicts,
+    pub(super) alive: bool,
+    pub(super) records: Vec<Entry>,
+    pub(super) alarms: Vec<String>,
+    pub(super) withheld: Vec<(Duration, Call)>,
+    pub(super) asks: Vec<Ask>,
+}
+
+pub(super) struct World {
+    pub(super) now: Instant,
+    version: u64,
+    pub(super) nodes: BTreeMap<String, Node>,
+    pub(super) pods: BTreeMap<String, (String, Pod)>,
+    pub(super) slices: BTreeMap<String, Slice>,
+    pub(super) ledger: LedgerState,
+    pub(super) stewards: Vec<Steward>,
+    posts: BTreeMap<(Instant, u64), (usize, Post)>,
+    posted: u64,
+    pub(super) members: Vec<Member>,
+    /// Subjects that the judge finds silent.
+    pub(super) silent: BTreeSet<MemberId>,
+    /// When a look last found the subject silent.
+    looks: BTreeMap<MemberId, Instant>,
+    pub(super) writes: Vec<(Duration, usize, Call)>,
+    /// How the API answers instead of doing it.
+    pub(super) fault: fn(&Call, usize) -> Option<Outcome>,
+    /// The steward that wrote it dies with this write done (counted from 1), its answer lost.
+    pub(super) kill_after: Option<usize>,
+    pub(super) latency: Duration,
+    mode: Mode,
+}
+
+pub(super) const START: Instant = Instant(1_000_000_000_000);
+
+pub(super) fn uid(name: &str) -> String {
+    format!("uid-{name}")
+}
+
+pub(super) fn id(name: &str) -> MemberId {
+    MemberId::of_node(&uid(name))
+}
+
+impl World {
+    /// Nodes `n0`…, stewards on the last of them, two pods of a ReplicaSet and one DaemonSet pod on each node.
+    pub(super) fn new(nodes: usize, stewards: usize, mode: Mode) -> Self {
+        let mut world = Self {
+            now: START,
+            version: 100,
+            nodes: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            ledger: LedgerState {
+                resource_version: "1".into(),
+                text: None,
+            },
+            stewards: Vec::new(),
+            posts: BTreeMap::new(),
+            posted: 0,
+            members: Vec::new(),
+            silent: BTreeSet::new(),
+            looks: BTreeMap::new(),
+            writes: Vec::new(),
+            fault: |_, _| None,
+            kill_after: None,
+            latency: ms(5),
+            mode,
+        };
+        for n in 0..nodes {
+            world.add_node(&format!("n{n}"));
+        }
+        for _ in 0..stewards {
+            world.add_steward();
+        }
+        world
+    }
+
+    fn add_node(&mut self, name: &str) {
+        self.members.push(Member {
+            name: name.into(),
+            uid: uid(name),
+            addresses: Vec::new(),
+            zone: String::new(),
+            key: None,
+            control_plane: false,
+            leaving: false,
+        });
+        self.nodes.insert(
+            name.into(),
+            Node {
+                name: name.into(),
+                uid: uid(name),
+                resource_version: "10".into(),
+                taints: vec![Taint {
+                    key: "other".into(),
+                    value: None,
+                    effect: "NoSchedule".into(),
+                    time_added: None,
+                }],
+                ..Node::default()
+            },
+        );
+        for (pod, kind) in [
+            ("web-a", "ReplicaSet"),
+            ("web-b", "ReplicaSet"),
+            ("agent", "DaemonSet"),
+        ] {
+            self.add_pod(name, pod, kind);
+        }
+        let endpoints = ["web-a", "web-b"].map(|pod| {
+            Some(Endpoint {
+                node: name.into(),
+                pod: Some(uid(&format!("{name}-{pod}"))),
+                ready: true,
+            })
+        });
+        let slice = Slice {
+            namespace: "shop".into(),
+            name: format!("web-{name}"),
+            endpoints: endpoints.to_vec(),
+        };
+        self.slices.insert(slice.name.clone(), slice);
+    }
+
+    pub(super) fn add_pod(&mut self, node: &str, name: &str, kind: &str) {
+        let name = format!("{node}-{name}");
+        let pod = Pod {
+            id: PodRef {
+                namespace: "shop".into(),
+                name: name.clone(),
+                uid: uid(&name),
+            },
+            resource_version: "20".into(),
+            owner: Some(Owner {
+                api_version: "apps/v1".into(),
+                kind: kind.into(),
+                uid: kind.into(),
+            }),
+            ready: true,
+            ..Pod::default()
+        };
+        self.pods.insert(uid(&name), (node.into(), pod));
+    }
+
+    pub(super) fn roster(&self) -> Roster {
+        let place = |n: usize| format!("n{}", self.nodes.len() - 1 - n);
+        let steward = |n: usize| StewardEntry {
+            id: MemberId(n as u64 + 1),
+            node: place(n),
+            address: ([127, 0, 0, 1], 1).into(),
+            key: PublicKey([0; 32]),
+        };
+        Roster {
+            members: self
+                .members
+                .iter()
+                .map(|member| (MemberId::of_node(&member.uid), member.clone()))
+                .collect(),
+            stewards: (0..self.stewards.len()).map(steward).collect(),
+        }
+    }
+
+    /// A new process; it sees the world as it is.
+    pub(super) fn add_steward(&mut self) -> usize {
+        let n = self.stewards.len();
+        let config = Config {
+            own: MemberId(n as u64 + 1),
+            own_node: format!("n{}", self.nodes.len().saturating_sub(1 + n)),
+            mode: self.mode,
+            profile: Profile::LAN,
+            seed: n as u64,
+        };
+        let wall = Wall {
+            at: START,
+            ms: 1_767_225_600_000,
+        };
+        self.stewards.push(Steward {
+            remedy: Remedy::new(config, wall),
+            verdicts: Verdicts::default(),
+            alive: true,
+            records: Vec::new(),
+            alarms: Vec::new(),
+            withheld: Vec::new(),
+            asks: Vec::new(),
+        });
+        let roster = self.roster();
+        for steward in &mut self.stewards {
+            steward.remedy.set_roster(&roster, self.now);
+        }
+        let mut shown: Vec<ApiEvent> = self.nodes.values().cloned().map(ApiEvent::Node).collect();
+        shown.extend(self.slices.values().cloned().map(ApiEvent::Slice));
+        for event in shown {
+            self.post(n, Duration::ZERO, Post::Api(event));
+        }
+        self.post(n, Duration::ZERO, Post::Api(ApiEvent::Paused(None)));
+        n
+    }
+
+    fn post(&mut self, to: usize, after: Duration, post: Post) {
+        self.posted += 1;
+        self.posts.insert((self.now + after, self.posted), (to, post));
+    }
+
+    fn broadcast(&mut self, event: &ApiEvent) {
+        for n in 0..self.stewards.len() {
+            self.post(n, ms(1), Post::Api(event.clone()));
+        }
+    }
+
+    pub(super) fn show(&mut self, event: &ApiEvent) {
+        self.broadcast(event);
+    }
+
+    pub(super) fn judge(&mut self, judgement: &Judgement) {
+        for n in 0..self.stewards.len() {
+            self.post(n, Duration::ZERO, Post::Judgement(judgement.clone()));
+        }
+    }
+
+    /// Early warning and, 60 ms later, the verdict.
+    pub(super) fn kill_node(&mut self, name: &str) {
+        self.silent.insert(id(name));
+        self.judge(&Judgement::EarlyWarning {
+            subject: id(name),
+            boot: BOOT,
+            incident: INCIDENT,
+            at: self.now,
+        });
+        self.run(ms(60));
+        self.verdict(name, Verdict::Dead, None);
+    }
+
+    pub(super) fn verdict(&mut self, name: &str, verdict: Verdict, farewell: Option<Farewell>) {
+        let condemned = matches!(verdict, Verdict::Dead | Verdict::Leaving);
+        if verdict == Verdict::Dead {
+            self.silent.insert(id(name));
+        } else {
+            self.silent.remove(&id(name));
+        }
+        self.judge(&changed(name, verdict, farewell, condemned, self.now));
+    }
+
+    pub(super) fn good(&mut self, name: &str, rounds: u32) {
+        self.judge(&Judgement::Good {
+            subject: id(name),
+            boot: BOOT,
+            rounds,
+            at: self.now,
+        });
+    }
+
+    /// Lets time pass.
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..200_000 {
+            let post = self
+                .posts
+                .first_key_value()
+                .map_or(Instant::NEVER, |(&(at, _), _)| at);
+            let timers = self.stewards.iter().filter(|steward| steward.alive);
+            let timer = timers
+                .map(|steward| steward.remedy.poll_timeout().max(self.now))
+                .min()
+                .unwrap_or(Instant::NEVER);
+            let next = post.min(timer);
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = next;
+            if post <= timer {
+                if let Some((_, (to, post))) = self.posts.pop_first() {
+                    self.deliver(to, post);
+                }
+            } else {
+                for n in 0..self.stewards.len() {
+                    self.with(n, |remedy, now| remedy.handle_timeout(now));
+                }
+            }
+        }
+        panic!("the machine does not come to rest");
+    }
+
+    fn deliver(&mut self, to: usize, post: Post) {
+        match post {
+            Post::Api(event) => self.with(to, |remedy, now| remedy.handle_api(event, now)),
+            Post::Judgement(judgement) => {
+                if let Some(steward) = self.stewards.get_mut(to) {
+                    steward.verdicts.note(&judgement);
+                }
+                self.with(to, |remedy, now| remedy.handle_judgement(&judgement, now));
+            }
+            Post::Arrive(request) => self.arrive(to, &request),
+        }
+    }
+
+    fn with(&mut self, n: usize, handle: impl FnOnce(&mut Remedy, Instant)) {
+        let now = self.now;
+        let Some(steward) = self.stewards.get_mut(n).filter(|steward| steward.alive) else {
+            return;
+        };
+        handle(&mut steward.remedy, now);
+        while let Some(command) = self
+            .stewards
+            .get_mut(n)
+            .and_then(|steward| steward.remedy.poll_command())
+        {
+            self.obey(n, command);
+        }
+    }
+
+    fn obey(&mut self, n: usize, command: Command) {
+        let at = self.now - START;
+        let half = self.latency / 2;
+        let Some(steward) = self.stewards.get_mut(n) else {
+            return;
+        };
+        match command {
+            Command::Call(request) => self.post(n, half, Post::Arrive(request)),
+            Command::Withheld(request) => steward.withheld.push((at, request.call)),
+            Command::Record(entry) => steward.records.push(entry),
+            Command::Alarm(alarm) => steward.alarms.push(alarm),
+            Command::Ask(ask) => {
+                steward.asks.push(ask.clone());
+                match ask {
+                    Ask::Look { subject, boot, nonce } => {
+                        let dead = self.silent.contains(&subject);
+                        if dead {
+                            self.looks.insert(subject, self.now + ms(20));
+                        }
+                        let looked = Judgement::Looked {
+                            subject,
+                            boot,
+                            nonce,
+                            dead,
+                            evidence: Evidence::default(),
+                            at: self.now + ms(20),
+                        };
+                        self.post(n, ms(20), Post::Judgement(looked));
+                    }
+                    Ask::SaysAlive { subject, boot } => {
+                        steward.verdicts.says_alive(subject, boot);
+                        self.silent.remove(&subject);
+                    }
+                    Ask::Condemned(_) => {}
+                }
+            }
+        }
+    }
+
+    fn arrive(&mut self, n: usize, request: &Request) {
+        let Some(steward) = self.stewards.get(n).filter(|steward| steward.alive) else {
+            return;
+        };
+        let allowed = request
+            .guard
+            .is_none_or(|guard| steward.verdicts.allow(&guard, self.now));
+        let outcome = if allowed {
+            (self.fault)(&request.call, self.writes.len()).unwrap_or_else(|| self.carry_out(n, &request.call))
+        } else {
+            Outcome::Stale
+        };
+        let half = self.latency / 2;
+        let answered = ApiEvent::Answered {
+            id: request.id,
+            tries: 1,
+            outcome,
+        };
+        self.post(n, half, Post::Api(answered));
+        if request.call.is_write() && allowed && self.kill_after == Some(self.writes.len()) {
+            self.kill_after = None;
+            if let Some(steward) = self.stewards.get_mut(n) {
+                steward.alive = false;
+            }
+        }
+    }
+
+    pub(super) fn next_version(&mut self) -> String {
+        self.version += 1;
+        self.version.to_string()
+    }
+
+    fn carry_out(&mut self, n: usize, call: &Call) -> Outcome {
+        if call.is_write() {
+            self.writes.push((self.now - START, n, call.clone()));
+        }
+        match call {
+            Call::ReadLedger => Outcome::Done(Answer::Ledger(self.ledger.clone())),
+            Call::ReadNode { name } => match self.nodes.get(name) {
+                Some(node) => Outcome::Done(Answer::Node(node.clone())),
+                None => Outcome::Missing,
+            },
+            Call::ListPods { node } => {
+                let pods = self.pods.values().filter(|(on, _)| on == node);
+                Outcome::Done(Answer::Pods(pods.map(|(_, pod)| pod.clone()).collect()))
+            }
+            Call::ReadNamespace { name } => Outcome::Done(Answer::Namespace {
+                opted_out: name == "quiet",
+            }),
+            Call::ReadClaim { name, .. } => Outcome::Done(Answer::Claim {
+                shared: name == "shared",
+            }),
+            Call::Ledger {
+                resource_version,
+                ledger,
+            } => self.write_ledger(resource_version, ledger),
+            Call::Taints {
+                node,
+                uid,
+                resource_version,
+                taints,
+            } => self.write_taints(node, uid, resource_version, taints),
+            Call::Slice {
+                name,
+                node,
+                positions,
+                ..
+            } => self.write_slice(name, node, positions),
+            Call::Mark { pod, .. } => self.write_mark(pod),
+            Call::Delete {
+                pod,
+                resource_version,
+            } => self.write_delete(pod, resource_version),
+            Call::Condition { node, verdict, .. } => {
+                let version = self.next_version();
+                let Some(node) = self.nodes.get_mut(node) else {
+                    return Outcome::Missing;
+                };
+                node.reachable = Some(crate::remedy::marks::reachable(*verdict).0.into());
+                node.resource_version = version;
+                let event = ApiEvent::Node(node.clone());
+                self.broadcast(&event);
+                Outcome::Done(Answer::Nothing)
+            }
+            Call::Event { .. } => Outcome::Done(Answer::Nothing),
+        }
+    }
+
+    fn write_ledger(&mut self, resource_version: &str, ledger: &Ledger) -> Outcome {
+        if self.ledger.resource_version != resource_version {
+            return Outcome::Conflict;
+        }
+        let counted = ledger
+            .entries
+            .iter()
+            .filter(|entry| crate::remedy::budget::counts(entry))
+            .count();
+        assert!(
+            counted <= crate::remedy::budget::limit(self.members.len()),
+            "over budget: {ledger:?}"
+        );
+        self.ledger = LedgerState {
+            resource_version: self.next_version(),
+            text: Some(ledger.text()),
+        };
+        let event = ApiEvent::Ledger(self.ledger.clone());
+        self.broadcast(&event);
+        Outcome::Done(Answer::Ledger(self.ledger.clone()))
+    }
+
+    pub(super) fn entries(&self) -> Vec<crate::remedy::ledger::Entry> {
+        Ledger::parse(self.ledger.text.as_deref())
+            .map(|ledger| ledger.entries)
+            .unwrap_or_default()
+    }
+
+    /// Invariant: nothing is written about a node that the ledger does not name.
+    fn assert_listed(&self, node: &str, what: &str) {
+        assert!(
+            self.entries().iter().any(|entry| entry.node == node),
+            "{what} of {node} without an entry in the ledger"
+        );
+    }
+
+    fn write_taints(&mut self, name: &str, uid: &str, version: &str, taints: &[Taint]) -> Outcome {
+        let adds = taints.iter().any(Taint::is_ours);
+        if adds {
+            self.assert_listed(name, "taint");
+        }
+        let next = self.next_version();
+        let Some(node) = self.nodes.get_mut(name) else {
+            return Outcome::Missing;
+        };
+        if node.uid != uid || node.resource_version != version {
+            return Outcome::Conflict;
+        }
+        assert!(
+            taints.iter().any(|taint| taint.key == "other"),
+            "others' taints stay"
+        );
+        node.taints = taints.to_vec();
+        node.resource_version = next;
+        let node = node.clone();
+        self.broadcast(&ApiEvent::Node(node.clone()));
+        Outcome::Done(Answer::Node(node))
+    }
+
+    fn write_slice(&mut self, name: &str, node: &str, positions: &[usize]) -> Outcome {
+        self.assert_listed(node, "slice");
+        let Some(slice) = self.slices.get_mut(name) else {
+            return Outcome::Missing;
+        };
+        for &position in positions {
+            match slice.endpoints.get_mut(position) {
+                Some(Some(endpoint)) if endpoint.node == node => endpoint.ready = false,
+                _ => return Outcome::Conflict,
+            }
+        }
+        let slice = slice.clone();
+        self.broadcast(&ApiEvent::Slice(slice.clone()));
+        Outcome::Done(Answer::Slice(slice))
+    }
+
+    fn is_tainted(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(Node::is_tainted)
+    }
+
+    fn write_mark(&mut self, pod: &PodRef) -> Outcome {
+        let next = self.next_version();
+        let Some((node, _)) = self.pods.get(&pod.uid) else {
+            return Outcome::Missing;
+        };
+        let node = node.clone();
+        self.assert_listed(&node, "mark");
+        assert!(self.is_tainted(&node), "{pod} marked, but {node} is not tainted");
+        if let Some((_, pod)) = self.pods.get_mut(&pod.uid) {
+            (pod.marked, pod.ready) = (true, false);
+            pod.resource_version.clone_from(&next);
+        }
+        Outcome::Done(Answer::Version(next))
+    }
+
+    fn write_delete(&mut self, pod: &PodRef, version: &str) -> Outcome {
+        let Some((node, found)) = self.pods.get(&pod.uid) else {
+            return Outcome::Missing;
+        };
+        assert!(self.is_tainted(node), "{pod} deleted, but {node} is not tainted");
+        assert!(found.marked, "{pod} deleted, but not marked");
+        let kind = found.owner.as_ref().map(|owner| owner.kind.as_str());
+        assert_eq!(kind, Some("ReplicaSet"), "{pod} deleted");
+        let look = self.looks.get(&id(node)).copied().unwrap_or_default();
+        assert!(
+            look <= self.now && self.now - look <= FRESH_LOOK,
+            "{pod} deleted without a fresh look"
+        );
+        if found.resource_version != version {
+            return Outcome::Conflict;
+        }
+        let next = self.next_version();
+        if let Some((_, pod)) = self.pods.get_mut(&pod.uid) {
+            pod.terminating = true;
+            pod.resource_version = next;
+        }
+        Outcome::Done(Answer::Nothing)
+    }
+
+    /// Which pods of a node are on their way out.
+    pub(super) fn terminating(&self, node: &str) -> Vec<&str> {
+        let pods = self
+            .pods
+            .values()
+            .filter(|(on, pod)| on == node && pod.terminating);
+        pods.map(|(_, pod)| pod.id.name.as_str()).collect()
+    }
+
+    /// Writes about pods, nodes and slices, by their kind: the order of the remediation.
+    pub(super) fn kinds(&self) -> Vec<&'static str> {
+        self.writes.iter().filter_map(|(.., call)| kind(call)).collect()
+    }
+
+    pub(super) fn count(&self, wanted: &str) -> usize {
+        self.kinds().into_iter().filter(|&kind| kind == wanted).count()
+    }
+}
+
+pub(super) fn kind(call: &Call) -> Option<&'static str> {
+    match call {
+        Call::Ledger { .. } => Some("ledger"),
+        Call::Taints { taints, .. } if taints.iter().any(Taint::is_ours) => Some("taint"),
+        Call::Taints { .. } => Some("untaint"),
+        Call::Slice { .. } => Some("slice"),
+        Call::Mark { .. } => Some("mark"),
+        Call::Delete { .. } => Some("delete"),
+        _ => None,
+    }
+}
+
+pub(super) fn changed(
+    name: &str,
+    verdict: Verdict,
+    farewell: Option<Farewell>,
+    condemned: bool,
+    at: Instant,
+) -> Judgement {
+    Judgement::Changed {
+        subject: id(name),
+        boot: BOOT,
+        incident: condemned.then_some(INCIDENT),
+        verdict,
+        evidence: Evidence::default(),
+        farewell,
+        longest_silence: Duration::ZERO,
+        at,
+    }
+}
+
+/// The steps of all incidents, without their times.
+pub(super) fn steps(steward: &Steward) -> Vec<Step> {
+    steward.records.iter().map(|entry| entry.step.clone()).collect()
+}
