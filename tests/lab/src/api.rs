@@ -42,6 +42,8 @@ impl Cluster {
             let file = Kubeconfig::read_from(kubeconfig)?;
             let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
             config.connect_timeout = Some(Duration::from_secs(2));
+            // The caller's environment may name one; nothing of a lab is behind it.
+            config.proxy_url = None;
             anyhow::Ok(Client::try_from(config)?)
         });
         let client = client.with_context(|| format!("kubeconfig {}", kubeconfig.display()))?;

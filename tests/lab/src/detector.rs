@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 
 use crate::api::Cluster;
@@ -18,38 +18,31 @@ use crate::topology::{API_SERVICE, HUB, Host};
 /// The namespace of everything of ours.
 pub const NAMESPACE: &str = "node-failure-detector";
 
-/// What `deploy/` holds beside the workloads, which here are processes of the nodes.
+/// What in `deploy/` are workloads: here they are processes of the nodes.
+const WORKLOADS: &[&str] = &["agent.yaml", "steward.yaml"];
+
+/// The resources of the kustomize base, in its order, without the workloads.
 fn manifests() -> Result<Vec<PathBuf>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../deploy")
-        .canonicalize()?;
-    let mut files: Vec<_> = std::fs::read_dir(&folder)?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .collect();
-    files.retain(|path| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        name.ends_with(".yaml") && !["kustomization.yaml", "agent.yaml", "steward.yaml"].contains(&name)
-    });
-    // The namespace comes first: the others are in it.
-    files.sort_by_key(|path| (!path.ends_with("namespace.yaml"), path.clone()));
-    if files.is_empty() {
-        bail!("no manifests in {}", folder.display());
-    }
-    Ok(files)
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/base");
+    let folder = folder
+        .canonicalize()
+        .with_context(|| format!("looking for {}", folder.display()))?;
+    let list = std::fs::read_to_string(folder.join("kustomization.yaml"))?;
+    let resources = list.lines().filter_map(|line| line.trim().strip_prefix("- "));
+    Ok(resources
+        .filter(|file| !WORKLOADS.contains(file))
+        .map(|file| folder.join(file))
+        .collect())
 }
 
 /// Applies the manifests as the administrator.
 pub(crate) fn apply(binary: &Path, layout: &Layout) -> Result<()> {
+    let mut command = kubectl(binary, layout);
+    command.args(["apply", "--server-side"]);
     for file in manifests()? {
-        let mut command = kubectl(binary, layout);
-        command.args(["apply", "--server-side", "-f"]).arg(&file);
-        process::output(&mut command, Duration::from_secs(60))
-            .context("applying the manifests of deploy/")?;
+        command.arg("-f").arg(file);
     }
+    process::output(&mut command, Duration::from_secs(60)).context("applying the manifests of deploy/")?;
     Ok(())
 }
 
@@ -61,11 +54,11 @@ pub(crate) fn kubectl(binary: &Path, layout: &Layout) -> Command {
         .arg("kubectl")
         .arg("--kubeconfig")
         .arg(layout.kubeconfig("admin"));
+    for variable in ["KUBECONFIG", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(variable).env_remove(variable.to_lowercase());
+    }
     // Its cache of the API lies under HOME.
-    command
-        .env_remove("KUBECONFIG")
-        .env("KUBERC", "off")
-        .env("HOME", layout.root());
+    command.env("KUBERC", "off").env("HOME", layout.root());
     command
 }
 
@@ -136,6 +129,8 @@ fn detector_args(layout: &Layout, detector: &DetectorOptions, role: &str, host: 
     ];
     if role == "steward" {
         argv.push(format!("--address={}", host.address()));
+        // A steward's pod would have an empty folder of its own.
+        argv.push("--state-dir=/var/lib/node-failure-detector-steward".to_owned());
     }
     let more = if role == "agent" {
         &detector.agent_args
@@ -149,4 +144,27 @@ fn detector_args(layout: &Layout, detector: &DetectorOptions, role: &str, host: 
 /// The lab's own copy of the detector.
 pub(crate) fn copy_of_binary(layout: &Layout) -> PathBuf {
     layout.root().join("detector")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workloads_alone_are_left_out() -> Result<()> {
+        let files = manifests()?;
+        assert!(
+            files.first().is_some_and(|file| file.ends_with("namespace.yaml")),
+            "{files:?}"
+        );
+        assert!(
+            files.iter().any(|file| file.ends_with("admission.yaml")),
+            "{files:?}"
+        );
+        assert!(files.iter().all(|file| file.is_file()), "{files:?}");
+        for workload in WORKLOADS {
+            assert!(!files.iter().any(|file| file.ends_with(workload)), "{files:?}");
+        }
+        Ok(())
+    }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::api::{Cluster, is_ready};
 use crate::cache::Cache;
+pub use crate::command::LabCommand;
 use crate::control::{self, Notice, Request, State, ask};
 use crate::layout::Layout;
 use crate::machine::Cut;
@@ -32,7 +33,7 @@ const DOWN_LIMIT: Duration = Duration::from_secs(60);
 pub struct Launcher {
     /// The program.
     pub program: PathBuf,
-    /// What comes before [`crate::command::LabCommand`]'s words: `lab` for xtask.
+    /// What comes before [`LabCommand`]'s words: `lab` for xtask.
     pub prefix: Vec<String>,
 }
 
