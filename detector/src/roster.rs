@@ -4,8 +4,25 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::identity::MemberId;
+
+pub mod file;
+pub mod shard;
+pub mod source;
+
+/// Members beyond this are no cluster but an attack on our memory.
+pub const MAX_MEMBERS: usize = 10_000;
+
+/// Stewards beyond this are a mistake: three are enough.
+pub const MAX_STEWARDS: usize = 16;
+
+/// Addresses of one member beyond this are not kept.
+pub const MAX_ADDRESSES: usize = 8;
+
+/// The longest name, UID or zone: that of a Kubernetes object.
+pub const MAX_NAME: usize = 253;
 
 /// A public X25519 key, in hexadecimal where it is text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +70,55 @@ pub struct Roster {
     pub members: BTreeMap<MemberId, Member>,
     /// Stewards in the order in which they act.
     pub stewards: Vec<StewardEntry>,
+}
+
+impl Member {
+    /// Where its agent is asked; None: it has no address.
+    #[must_use]
+    pub fn socket(&self, port: u16) -> Option<SocketAddr> {
+        let first = self.addresses.first()?;
+        Some(SocketAddr::new(*first, port))
+    }
+}
+
+impl Roster {
+    /// Members in any order, by the ids that their UIDs give; stewards as they stand.
+    #[must_use]
+    pub fn new(members: impl IntoIterator<Item = Member>, stewards: Vec<StewardEntry>) -> Self {
+        let by_id = |member: Member| (MemberId::of_node(&member.uid), member);
+        Self {
+            members: members.into_iter().map(by_id).collect(),
+            stewards,
+        }
+    }
+
+    /// The member of this name. Names are unique among Nodes at one time.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<(MemberId, &Member)> {
+        let found = self.members.iter().find(|(_, member)| member.name == name);
+        found.map(|(id, member)| (*id, member))
+    }
+
+    /// The steward with this id.
+    #[must_use]
+    pub fn steward(&self, id: MemberId) -> Option<&StewardEntry> {
+        self.stewards.iter().find(|steward| steward.id == id)
+    }
+
+    /// The members that can be asked, with their keys.
+    pub fn keyed(&self) -> impl Iterator<Item = (MemberId, &Member, &PublicKey)> {
+        self.members
+            .iter()
+            .filter_map(|(id, member)| Some((*id, member, member.key.as_ref()?)))
+    }
+
+    /// Names this roster: equal for equal rosters, in every version.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let digest = Sha256::digest(shard::encode_copy(self));
+        let first = digest.first_chunk::<8>();
+        first.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
 }
 
 impl std::fmt::Display for PublicKey {
