@@ -181,10 +181,6 @@ fn note(packet: &Packet, now: u64, me: &Me, state: &PeerState) -> Result<Answer,
     if sequence >> 32 != me.incarnation.get() || asked > now || now - asked > ECHO_MAX_AGE_NS {
         return Err(Refusal::Stale);
     }
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "a slot is below ARRIVALS, the array's length"
-    )]
     let slot = &state.arrivals[Arrival::slot(sequence)];
     if Arrival(slot.get()).is_of(sequence) {
         return Ok(Answer::Noted);

@@ -39,6 +39,7 @@ impl ReceivePath {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use super::ReceivePath;
     use crate::identity::MemberId;

@@ -131,7 +131,7 @@ fn after_a_rest_all_run_again_together_by_evidence_of_that_run_only() {
     let moments: Vec<usize> = (0..1_200)
         .map(|step| full(world.now - nanos(ms(12_000 - step * 10))))
         .collect();
-    assert!(moments.iter().any(|count| *count == 8), "never all together");
+    assert!(moments.contains(&8), "never all together");
     let oldest = world.nodes[0]
         .reports
         .iter()
