@@ -15,7 +15,7 @@ pub(crate) struct Options {
 }
 
 /// Builds both and says where the binary is.
-pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     ebpf::build(workspace)?;
     let mut build = cargo();
     // The whole workspace is named, so that features are the same as for the tests and nothing is built twice.
@@ -30,5 +30,5 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     };
     crate::command::run(&mut build)?;
     println!("{}", workspace.target.join(profile).join("detector").display());
-    Ok(())
+    Ok(true)
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::command::{limited, run as run_command};
+use crate::setup::{self, Purpose};
 use crate::stages::{Deadline, Stage, Table};
 use crate::workspace::Workspace;
-use crate::{lint, setup, test};
+use crate::{lint, test};
 
 /// CI gives 90 minutes: what hangs is ended before, so that the table is still printed.
 const MINUTES: u64 = 85;
@@ -25,7 +26,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
         let cache = env::var("DETECTOR_CI_TARGET").unwrap_or_default();
         table.add(Stage::measured("xtask", Duration::from_secs(seconds), &cache));
     }
-    table.stage("setup", || setup::install(workspace));
+    table.stage("setup", || setup::install(workspace, Purpose::Labs));
     for (name, check) in lint::CHECKS {
         table.stage(name, || {
             let command = check(workspace)?;

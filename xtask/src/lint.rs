@@ -21,12 +21,12 @@ pub(crate) const CHECKS: [Check; 4] = [
 ];
 
 /// Makes all checks up to the first that fails.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     for (name, check) in CHECKS {
         println!("== {name}");
         run_command(&mut check(workspace)?)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn in_workspace(workspace: &Workspace, arguments: &[&str]) -> Command {

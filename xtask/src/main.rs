@@ -21,7 +21,9 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use detector_lab::command::LabCommand;
 
 use crate::workspace::Workspace;
 
@@ -43,25 +45,32 @@ enum Task {
     Lint,
     /// Builds everything and runs every test: units, simulation, documentation, labs
     Test(test::Options),
+    /// A Kubernetes cluster in namespaces of this machine, which stays until it is taken down
+    Lab(LabCommand),
     /// What .ci/run runs: setup, lint and test, with a table of the stages at the end
     Ci,
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome = Workspace::find().and_then(|workspace| match cli.task {
-        Task::Setup => setup::run(&workspace).map(|()| true),
-        Task::Build(options) => build::run(&workspace, &options).map(|()| true),
-        Task::Lint => lint::run(&workspace).map(|()| true),
-        Task::Test(options) => test::run(&workspace, &options),
-        Task::Ci => ci::run(&workspace),
-    });
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    dispatch(&Cli::parse().task).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn dispatch(task: &Task) -> Result<ExitCode> {
+    let passed = match task {
+        // It starts this program again, inside its namespaces, where there is no checkout to look for.
+        Task::Lab(command) => return command.run(),
+        Task::Setup => setup::run(&Workspace::find()?)?,
+        Task::Build(options) => build::run(&Workspace::find()?, options)?,
+        Task::Lint => lint::run(&Workspace::find()?)?,
+        Task::Test(options) => test::run(&Workspace::find()?, options)?,
+        Task::Ci => ci::run(&Workspace::find()?)?,
+    };
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -1,8 +1,9 @@
 //! `cargo xtask setup`: what building and testing need is installed, or named.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use detector_lab::requirements;
 
-use crate::command::{cargo, run as run_command, tool, works};
+use crate::command::{capture, cargo, run as run_command, tool, works};
 use crate::debian;
 use crate::linker::{Linker, find_or_build};
 use crate::lint::Deny;
@@ -12,16 +13,28 @@ use crate::workspace::Workspace;
 /// A compiler with the sources of its library, for machines without a nightly that has them.
 const COMPILER: [&str; 2] = ["rustc-web", "rust-web-src"];
 
-/// Runs every step, also after one failed: all that is missing is named at once.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    install(workspace).map(|_| ())
+/// What is going to be done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Building, linting, and the tests that any user may run.
+    Build,
+    /// Labs as well: they need root.
+    Labs,
 }
 
-/// As [`run`]; gives what the cache had and what was built, as a line for people.
-pub(crate) fn install(workspace: &Workspace) -> Result<String> {
+/// Everything; true, as what is missing is an error.
+pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
+    install(workspace, Purpose::Labs).map(|_| true)
+}
+
+/// Runs every step, also after one failed: all that is missing is named at once. Gives what the cache had and what was built, as
+/// a line for people.
+pub(crate) fn install(workspace: &Workspace, purpose: Purpose) -> Result<String> {
     let mut notes = Vec::new();
     let mut missing = String::new();
-    for (what, step) in STEPS {
+    packages(purpose).unwrap_or_else(|error| missing.push_str(&format!("\n  packages: {error:#}")));
+    let labs = LABS.iter().filter(|_| purpose == Purpose::Labs);
+    for (what, step) in BUILD.iter().chain(labs) {
         match step(workspace) {
             Ok(Found { cached, what: found }) => {
                 println!("{what}: {found}");
@@ -34,6 +47,25 @@ pub(crate) fn install(workspace: &Workspace) -> Result<String> {
         bail!("missing:{missing}");
     }
     Ok(notes.join(", "))
+}
+
+/// What Debian has is installed from there.
+fn packages(purpose: Purpose) -> Result<()> {
+    if !debian::is_bookworm() {
+        return Ok(());
+    }
+    let mut wanted: Vec<&str> = Vec::new();
+    if Compiler::choose().is_err() {
+        wanted.extend(COMPILER);
+    }
+    if purpose == Purpose::Labs {
+        wanted.extend(requirements::APT);
+    }
+    let missing = debian::missing(&wanted)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    debian::install(&missing)
 }
 
 struct Found {
@@ -55,13 +87,13 @@ impl Found {
 type Step = fn(&Workspace) -> Result<Found>;
 
 /// In the order in which one needs the other.
-const STEPS: [(&str, Step); 5] = [
+const BUILD: [(&str, Step); 4] = [
     ("components", components),
-    ("packages", packages),
     ("eBPF compiler", compiler),
     ("bpf-linker", linker),
     ("cargo-deny", deny),
 ];
+const LABS: [(&str, Step); 2] = [("lab programs", lab_programs), ("Go", go)];
 
 fn components(_: &Workspace) -> Result<Found> {
     for component in ["clippy", "rustfmt"] {
@@ -77,30 +109,9 @@ fn components(_: &Workspace) -> Result<Found> {
     Ok(Found::plain("clippy, rustfmt"))
 }
 
-fn packages(_: &Workspace) -> Result<Found> {
-    let mut wanted: Vec<&str> = Vec::new();
-    let without_compiler = Compiler::choose().err();
-    if without_compiler.is_some() {
-        wanted.extend(COMPILER);
-    }
-    if !debian::is_bookworm() {
-        return match without_compiler {
-            None => Ok(Found::plain("none needed")),
-            Some(error) => bail!(
-                "{error:#}\n  install one: rustup toolchain install nightly --component rust-src (only Debian 12's \
-                 packages are known here by name)"
-            ),
-        };
-    }
-    let missing = debian::missing(&wanted)?;
-    if !missing.is_empty() {
-        debian::install(&missing)?;
-    }
-    Ok(Found::plain(format!("{} installed now", missing.len())))
-}
-
 fn compiler(_: &Workspace) -> Result<Found> {
-    let compiler = Compiler::choose()?;
+    let compiler = Compiler::choose()
+        .context("one way to get one: rustup toolchain install nightly --component rust-src")?;
     let version = &compiler.version;
     Ok(Found::plain(format!(
         "{} ({}, LLVM {})",
@@ -127,4 +138,16 @@ fn deny(workspace: &Workspace) -> Result<Found> {
         cached: Some(cached),
         what: deny.path().display().to_string(),
     })
+}
+
+fn lab_programs(_: &Workspace) -> Result<Found> {
+    requirements::check()?;
+    Ok(Found::plain(requirements::APT.join(", ")))
+}
+
+/// For the control plane. Any since 1.21 fetches the release that is asked for.
+fn go(_: &Workspace) -> Result<Found> {
+    let version =
+        capture(tool("go").arg("version")).context("install Go 1.21 or later: https://go.dev/doc/install")?;
+    Ok(Found::plain(version.trim_end()))
 }

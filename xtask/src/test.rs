@@ -4,16 +4,23 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use detector_lab::cache::Cache;
+use detector_lab::control_plane::control_plane_binary;
+use detector_lab::images::images;
+use detector_lab::progress::{Event, Progress};
 use serde::Deserialize;
 
 use crate::command::{cargo, limited, words};
+use crate::ebpf;
+use crate::setup::{self, Purpose};
 use crate::stages::{Count, Deadline, Stage, Table};
 use crate::workspace::Workspace;
-use crate::{ebpf, setup};
 
 /// No test program may take longer: labs, which boot whole clusters, take a few minutes.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
@@ -30,7 +37,12 @@ pub(crate) struct Options {
 /// Sets up, builds, tests; ends with `N passed, N failed`. True where nothing failed.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let mut table = Table::default();
-    table.stage("setup", || setup::install(workspace));
+    let purpose = if options.no_labs {
+        Purpose::Build
+    } else {
+        Purpose::Labs
+    };
+    table.stage("setup", || setup::install(workspace, purpose));
     stages(workspace, options, &mut table, Deadline::in_minutes(85));
     Ok(table.finish())
 }
@@ -49,12 +61,44 @@ pub(crate) fn stages(workspace: &Workspace, options: &Options, table: &mut Table
     }) {
         return;
     }
+    if !options.no_labs {
+        table.stage("lab parts", lab_parts);
+    }
     for group in Group::ORDER {
         if group == Group::Labs && options.no_labs {
             continue;
         }
         table.add(group.run(workspace, options, &built, deadline));
     }
+}
+
+/// What labs are built from, so that no test's time depends on the cache.
+fn lab_parts() -> Result<String> {
+    let cache = Cache::open()?;
+    let mut notes = Vec::new();
+    let parts: [(_, fn(&Cache, &mut Progress) -> Result<PathBuf>); 2] =
+        [("control plane", control_plane_binary), ("images", images)];
+    for (name, make) in parts {
+        let built = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&built);
+        // Only what is not in the cache reports anything.
+        let mut progress = Progress::new(move |event| {
+            seen.store(true, Ordering::Relaxed);
+            if let Event::Begins(text) = event {
+                println!("{text}");
+            }
+        });
+        make(&cache, &mut progress)?;
+        notes.push(format!(
+            "{name} {}",
+            if built.load(Ordering::Relaxed) {
+                "built"
+            } else {
+                "hit"
+            }
+        ));
+    }
+    Ok(notes.join(", "))
 }
 
 /// What runs together; the order is from quick and telling to slow.
