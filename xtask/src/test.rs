@@ -72,12 +72,14 @@ pub(crate) fn stages(workspace: &Workspace, options: &Options, table: &mut Table
     }
 }
 
+/// Finds or builds one part.
+type Make = fn(&Cache, &mut Progress) -> Result<PathBuf>;
+
 /// What labs are built from, so that no test's time depends on the cache.
 fn lab_parts() -> Result<String> {
     let cache = Cache::open()?;
     let mut notes = Vec::new();
-    let parts: [(_, fn(&Cache, &mut Progress) -> Result<PathBuf>); 2] =
-        [("control plane", control_plane_binary), ("images", images)];
+    let parts: [(_, Make); 2] = [("control plane", control_plane_binary), ("images", images)];
     for (name, make) in parts {
         let built = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&built);
