@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::world::{World, id, kind, ms, steps};
+use super::world::{BOOT, World, id, kind, ms, steps};
 use crate::incident::{Step, Write};
-use crate::judgement::Verdict;
+use crate::judgement::{Evidence, Judgement, Verdict};
 use crate::message::Farewell;
 use crate::remedy::Mode;
 use crate::remedy::command::{Answer, ApiEvent, Call, Outcome};
@@ -440,4 +440,45 @@ fn answers_to_nobodys_question_are_dropped() {
             .iter()
             .any(|ask| format!("{ask:?}").contains(&id("n0").to_string()))
     );
+}
+
+#[test]
+fn a_pod_whose_mark_failed_is_not_deleted() {
+    for outcome in [
+        Outcome::Refused("policy".into()),
+        Outcome::GaveUp("time".into()),
+        Outcome::Conflict,
+    ] {
+        let mut world = World::new(9, 1, Mode::Enforce);
+        world.answer_marks_of = Some(("n0-web-a".into(), outcome));
+        world.run(ms(100));
+        world.kill_node("n0");
+        world.run(ms(15_000));
+        assert_eq!(world.terminating("n0"), ["n0-web-b"]);
+    }
+}
+
+#[test]
+fn the_answer_to_another_look_authorises_nothing() {
+    let mut world = World::new(9, 1, Mode::Enforce);
+    world.run(ms(100));
+    world.kill_node("n0");
+    // The judge answers other looks than were asked.
+    world.answers_looks = false;
+    for nonce in [0, 1, 7, u64::MAX] {
+        world.run(ms(1_010));
+        world.judge(&Judgement::Looked {
+            subject: id("n0"),
+            boot: BOOT,
+            nonce,
+            dead: true,
+            evidence: Evidence::default(),
+            at: world.now,
+        });
+    }
+    world.run(ms(1_000));
+    assert_eq!((world.count("mark"), world.count("delete")), (3, 0));
+    world.answers_looks = true;
+    world.run(ms(1_000));
+    assert_eq!(world.terminating("n0").len(), 2);
 }

@@ -62,6 +62,10 @@ pub(super) struct World {
     pub(super) writes: Vec<(Duration, usize, Call)>,
     /// How the API answers instead of doing it.
     pub(super) fault: fn(&Call, usize) -> Option<Outcome>,
+    /// How marks of the pod with this name are answered instead.
+    pub(super) answer_marks_of: Option<(String, Outcome)>,
+    /// Whether the judge answers looks.
+    pub(super) answers_looks: bool,
     /// The steward that wrote it dies with this write done (counted from 1), its answer lost.
     pub(super) kill_after: Option<usize>,
     pub(super) latency: Duration,
@@ -99,6 +103,8 @@ impl World {
             looks: BTreeMap::new(),
             writes: Vec::new(),
             fault: |_, _| None,
+            answer_marks_of: None,
+            answers_looks: true,
             kill_after: None,
             latency: ms(5),
             mode,
@@ -373,7 +379,9 @@ impl World {
                             evidence: Evidence::default(),
                             at: self.now + ms(20),
                         };
-                        self.post(n, ms(20), Post::Judgement(looked));
+                        if self.answers_looks {
+                            self.post(n, ms(20), Post::Judgement(looked));
+                        }
                     }
                     Ask::SaysAlive { subject, boot } => {
                         steward.verdicts.says_alive(subject, boot);
@@ -553,6 +561,11 @@ impl World {
     }
 
     fn write_mark(&mut self, pod: &PodRef) -> Outcome {
+        if let Some((name, outcome)) = &self.answer_marks_of
+            && *name == pod.name
+        {
+            return outcome.clone();
+        }
         let next = self.next_version();
         let Some((node, _)) = self.pods.get(&pod.uid) else {
             return Outcome::Missing;

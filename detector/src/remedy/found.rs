@@ -1,0 +1,106 @@
+//! What the API shows of Nodes: signs of life, and what earlier stewards left.
+
+use crate::identity::{BootId, IncidentId, MemberId};
+use crate::incident::Step;
+use crate::judgement::{Ask, Verdict};
+use crate::remedy::case::Case;
+use crate::remedy::command::Command;
+use crate::remedy::object::Node;
+use crate::remedy::{Known, Remedy, book};
+use crate::time::Instant;
+
+impl Remedy {
+    /// A Node as it is now.
+    pub(super) fn node_seen(&mut self, node: Node, now: Instant) {
+        let subject = MemberId::of_node(&node.uid);
+        let old = self.nodes.get(&subject);
+        if old.is_some_and(|old| book::is_older(&node.resource_version, &old.node.resource_version)) {
+            return;
+        }
+        let said = old.map(|old| old.alive.clone());
+        let word = node.alive.clone();
+        // A word that was there when we came may be an old one.
+        let is_new = said.is_some_and(|said| said != word);
+        self.nodes.insert(
+            subject,
+            Known {
+                node,
+                alive: word.clone(),
+            },
+        );
+        if let (true, Some(word)) = (is_new, word) {
+            self.says_alive(subject, &word, now);
+        }
+        self.dirty.insert(subject);
+        self.counted = false;
+        self.find_taint(subject, now);
+    }
+
+    /// A Node wrote on itself that it lives: one that hears no probes but reaches the API is not dead.
+    pub(super) fn says_alive(&mut self, subject: MemberId, word: &str, now: Instant) {
+        let Some(boot) = word
+            .split_whitespace()
+            .next()
+            .and_then(|word| word.parse::<BootId>().ok())
+        else {
+            return;
+        };
+        self.verdicts.says_alive(subject, boot);
+        if let Some(case) = self.cases.get_mut(&subject)
+            && case.boot == boot
+            && case.is_condemned()
+        {
+            case.verdict = Some(Verdict::Partial);
+            case.good = None;
+            self.record(subject, Step::Revoked, now);
+        }
+        self.commands
+            .push_back(Command::Ask(Ask::SaysAlive { subject, boot }));
+    }
+
+    pub(super) fn node_gone(&mut self, uid: &str) {
+        let subject = MemberId::of_node(uid);
+        self.nodes.remove(&subject);
+        self.pretended.remove(&subject);
+        self.tells.remove(&subject);
+        self.dirty.insert(subject);
+        self.counted = false;
+    }
+
+    /// What earlier stewards left: a taint.
+    pub(super) fn find_taint(&mut self, subject: MemberId, now: Instant) {
+        let taints = self
+            .nodes
+            .get(&subject)
+            .into_iter()
+            .flat_map(|known| &known.node.taints);
+        let ours = taints.clone().find(|taint| taint.is_ours());
+        if let Some(ours) = ours {
+            let label = ours.value.as_deref().and_then(|label| label.parse().ok());
+            self.find(subject, label.unwrap_or_default(), BootId(0), now);
+        }
+    }
+
+    /// What earlier stewards left: entries of the ledger.
+    pub(super) fn find_entries(&mut self, now: Instant) {
+        let listed = self
+            .book
+            .entries()
+            .map(|entry| (entry.subject, entry.incident, entry.boot));
+        for (subject, incident, boot) in listed.collect::<Vec<_>>() {
+            self.find(subject, incident, boot, now);
+        }
+    }
+
+    /// A case that was found, not judged: a verdict of before counts only for its return.
+    pub(super) fn find(&mut self, subject: MemberId, incident: IncidentId, boot: BootId, now: Instant) {
+        if self.cases.contains_key(&subject) {
+            return;
+        }
+        let mut case = Case::new(incident, boot, now, self.calls.generation());
+        let verdict = self.verdicts.get(subject).map(|(_, verdict)| verdict);
+        case.verdict = verdict.filter(|verdict| !matches!(verdict, Verdict::Dead | Verdict::Leaving));
+        self.cases.insert(subject, case);
+        self.dirty.insert(subject);
+    }
+}
