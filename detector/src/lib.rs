@@ -48,6 +48,10 @@ pub mod observer;
 pub mod incident;
 pub mod judgement;
 
+// What holds of each member, counted by the stewards.
+pub mod judge;
+pub mod offset;
+
 // What is written, in which order, by whom.
 pub mod remedy;
 

@@ -134,6 +134,56 @@ pub const LATE_PODS: [Duration; 2] = [ms(1_000), ms(5_000)];
 /// One try of a write. An API server behind the service address may have died with the node.
 pub const WRITE_TIMEOUT: Duration = ms(500);
 
+/// How long the least delay of a peer's messages is remembered: longer than any queue of ours, shorter than what
+/// drift makes of it.
+pub const OFFSET_WINDOW: Duration = ms(10_000);
+
+/// Two clocks drift apart by at most this: NTP slews each by 500 ppm.
+pub const CLOCK_DRIFT_PPM: u64 = 1_000;
+
+/// The bound that a round trip puts on a peer's clock is renewed after this time: drift has made 2 ms of it.
+pub const ROUND_TRIP_RENEWAL: Duration = ms(2_000);
+
+/// An unanswered ping is repeated this often while a verdict may wait for it: at 30 % loss each way all of ten
+/// observers have answered within ten.
+pub const PING_INTERVAL: Duration = ms(10);
+
+/// Otherwise each member is pinged this often, so that a suspicion finds a bound that drift has widened by 10 ms at
+/// most.
+pub const PING_IDLE: Duration = ms(10_000);
+
+/// A look asks again, whoever has not answered, after this part of W: an answer takes the fate of one probe.
+pub const LOOK_REPEAT_DIVISOR: u32 = 2;
+
+/// A look without the answers it needs ends after so many W, with "not dead": an observer that gave the subject a rest
+/// needs one to answer, and gives up after two.
+pub const LOOK_WINDOWS: u32 = 3;
+
+/// After a silence of so many W a verdict no longer waits for observers that say nothing of the subject: their reports
+/// may be what is lost, but hardly a dozen in a row.
+pub const PATIENCE_WINDOWS: u32 = 2;
+
+/// One observer's own silence is told as `Partial` from so many W on: after one W the verdict may still be `Dead`.
+pub const PARTIAL_WINDOWS: u32 = 2;
+
+/// `Partial` goes this long after its last cause: no flapping while an observer rests from a long silence, or its
+/// reports are lost.
+pub const PARTIAL_LINGER: Duration = ms(8_000);
+
+/// What the subject says through the API holds this long; it says so again while it is unheard.
+pub const SAYS_ALIVE: Duration = ms(10_000);
+
+/// The agent stamp (refreshed each 100 ms), or the greeting (each second), is stale after this time: two greetings may
+/// be lost, and a busy node's agent may wait.
+pub const AGENT_STALE: Duration = ms(3_000);
+
+/// How often the steward looks at itself (does it hear the majority?) and at a tenth of the members (is anything
+/// stale?).
+pub const SWEEP: Duration = ms(100);
+
+/// Sweeps until each member was looked at.
+pub const SWEEP_PARTS: usize = 10;
+
 /// How fast a silence is believed, and how long the irreversible waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {

@@ -1,0 +1,85 @@
+//! A look: who still finds the subject silent, each asked with a nonce that is younger than the question's cause.
+
+use std::time::Duration;
+
+use crate::identity::MemberId;
+use crate::judge::evidence::Witness;
+use crate::profile::{LOOK_REPEAT_DIVISOR, LOOK_WINDOWS, Profile};
+use crate::time::Instant;
+
+/// A look that is under way. Its answers are kept with the witnesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LookRound {
+    /// Random, never 0.
+    pub(super) nonce: u64,
+    /// When it was asked first: what was sealed before is no answer.
+    pub(super) asked_at: Instant,
+    repeat_at: Instant,
+}
+
+impl LookRound {
+    /// Begins now: everybody is asked at the next [`LookRound::to_ask`].
+    #[must_use]
+    pub(super) const fn new(nonce: u64, now: Instant) -> Self {
+        Self {
+            nonce,
+            asked_at: now,
+            repeat_at: now,
+        }
+    }
+
+    /// Whom to ask now (again); notes that they are.
+    pub(super) fn to_ask<'a>(
+        &mut self,
+        witnesses: &'a [Witness],
+        profile: &Profile,
+        now: Instant,
+    ) -> impl Iterator<Item = MemberId> + use<'a> {
+        let due = self.repeat_at <= now;
+        if due {
+            self.repeat_at = now + profile.window / LOOK_REPEAT_DIVISOR;
+        }
+        let open = witnesses
+            .iter()
+            .filter(move |witness| due && witness.answer.is_none());
+        open.map(|witness| witness.observer)
+    }
+
+    /// Whether it ends without an answer.
+    #[must_use]
+    pub(super) fn is_over(&self, profile: &Profile, now: Instant) -> bool {
+        now.since(self.asked_at) >= lasts(profile)
+    }
+}
+
+fn lasts(profile: &Profile) -> Duration {
+    profile.window * LOOK_WINDOWS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::LookRound;
+    use crate::identity::MemberId;
+    use crate::judge::evidence::Witness;
+    use crate::profile::Profile;
+    use crate::time::Instant;
+
+    #[test]
+    fn those_who_have_not_answered_are_asked_again() {
+        let witnesses: Vec<_> = (1..4).map(|id| Witness::new(MemberId(id))).collect();
+        let start = Instant(1_000_000_000);
+        let mut look = LookRound::new(7, start);
+        let mut asked = |after: u64| {
+            let now = start + Duration::from_millis(after);
+            look.to_ask(&witnesses, &Profile::LAN, now).count()
+        };
+        assert_eq!(
+            [asked(0), asked(1), asked(59), asked(60), asked(61)],
+            [3, 0, 0, 3, 0]
+        );
+        assert!(!look.is_over(&Profile::LAN, start + Duration::from_millis(359)));
+        assert!(look.is_over(&Profile::LAN, start + Duration::from_millis(360)));
+    }
+}

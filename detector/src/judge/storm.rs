@@ -1,0 +1,124 @@
+//! What holds every verdict of `Dead` back: a fault of the network, or of this steward itself.
+
+use crate::judgement::Hold;
+use crate::profile::{GREETING, REPORT_EXPIRY, STORM_DIVISOR};
+use crate::time::Instant;
+
+/// The counts, and this steward's own condition. Asked again whenever a verdict is due; nothing is latched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Guard {
+    /// Members that could be heard: condemned ones and those that took their leave are left out.
+    pub(super) known: usize,
+    /// Of the known, those that are suspected.
+    pub(super) suspected: usize,
+    /// Of the known, those heard in [`crate::profile::MAJORITY_WINDOW`].
+    pub(super) heard: usize,
+    /// When this steward began to listen.
+    pub(super) listens_since: Instant,
+    /// Its newest own late tick.
+    pub(super) late_at: Option<Instant>,
+}
+
+impl Guard {
+    /// Nothing known, nothing heard.
+    #[must_use]
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            known: 0,
+            suspected: 0,
+            heard: 0,
+            listens_since: now,
+            late_at: None,
+        }
+    }
+
+    /// What holds verdicts back at `now`, the gravest first.
+    #[must_use]
+    pub(super) fn hold(&self, now: Instant) -> Option<Hold> {
+        if self.is_minority(now) {
+            Some(Hold::Minority)
+        } else if self.is_storm() {
+            Some(Hold::Storm)
+        } else if self.is_late(now) {
+            Some(Hold::LateTick)
+        } else {
+            None
+        }
+    }
+
+    /// Less than half are heard; or not all had the time to greet since this steward began to listen.
+    fn is_minority(&self, now: Instant) -> bool {
+        self.heard * 2 < self.known || now.since(self.listens_since) < GREETING
+    }
+
+    /// More than a third at once.
+    const fn is_storm(&self) -> bool {
+        self.suspected * STORM_DIVISOR > self.known
+    }
+
+    /// Since a late tick all silence of before is dropped; what comes in first must not be judged before the rest is
+    /// back, or the storm guard would be blind.
+    fn is_late(&self, now: Instant) -> bool {
+        self.late_at.is_some_and(|at| now.since(at) < REPORT_EXPIRY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Guard;
+    use crate::judgement::Hold;
+    use crate::time::Instant;
+
+    const NOW: Instant = Instant(100_000_000_000);
+
+    fn guard(known: usize, heard: usize, suspected: usize) -> Guard {
+        Guard {
+            known,
+            suspected,
+            heard,
+            ..Guard::new(Instant(1))
+        }
+    }
+
+    #[test]
+    fn a_third_may_be_suspected_and_not_one_more() {
+        assert_eq!(guard(9, 9, 3).hold(NOW), None);
+        assert_eq!(guard(9, 9, 4).hold(NOW), Some(Hold::Storm));
+        assert_eq!(guard(3, 3, 1).hold(NOW), None);
+        assert_eq!(guard(3, 3, 2).hold(NOW), Some(Hold::Storm));
+        assert_eq!(guard(2, 2, 1).hold(NOW), Some(Hold::Storm));
+    }
+
+    #[test]
+    fn who_hears_less_than_half_is_the_minority() {
+        assert_eq!(guard(10, 5, 0).hold(NOW), None);
+        assert_eq!(guard(10, 4, 0).hold(NOW), Some(Hold::Minority));
+        assert_eq!(
+            guard(10, 4, 9).hold(NOW),
+            Some(Hold::Minority),
+            "the gravest is told"
+        );
+    }
+
+    #[test]
+    fn a_new_steward_listens_first() {
+        let new = Guard {
+            listens_since: NOW,
+            ..guard(9, 9, 0)
+        };
+        assert_eq!(new.hold(NOW + Duration::from_millis(999)), Some(Hold::Minority));
+        assert_eq!(new.hold(NOW + Duration::from_millis(1_000)), None);
+    }
+
+    #[test]
+    fn a_late_tick_holds_until_reports_have_come_again() {
+        let late = Guard {
+            late_at: Some(NOW),
+            ..guard(9, 9, 1)
+        };
+        assert_eq!(late.hold(NOW), Some(Hold::LateTick));
+        assert_eq!(late.hold(NOW + Duration::from_millis(50)), None);
+    }
+}

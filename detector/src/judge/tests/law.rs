@@ -1,0 +1,448 @@
+//! The law, against an oracle that sees what was sent, what was lost, and what the steward can know of it.
+//!
+//! A model of observers and their reports, simpler than the real ones: each asks every 10 ms, its echoes come or do
+//! not, and it reports each 10 to 20 ms, silent or not. Every way to be wrong about times is in it: own clocks that
+//! drift, reports, pongs and greetings that are lost, overtaken, or wait; a steward, and observers, that a hypervisor
+//! stops with their clocks.
+
+use proptest::prelude::{ProptestConfig, prop_assert, proptest};
+use proptest::test_runner::TestCaseError;
+
+use super::{boot, member, roster};
+use crate::identity::{IncidentId, MemberId};
+use crate::judge::{Command, Judge};
+use crate::judgement::{Judgement, Verdict};
+use crate::message::{Ability, Greeting, Message, Report};
+use crate::offset::PeerTime;
+use crate::profile::Profile;
+use crate::time::Instant;
+
+const US: u64 = 1_000;
+const MS: u64 = 1_000_000;
+/// True time at which the run begins: far from 0, as clocks run behind it.
+const BEGIN: u64 = 1_000_000 * MS;
+const WINDOW: u64 = 120 * MS;
+/// Drift of two clocks in 120 ms, and rounding.
+const TOLERANCE: u64 = 500 * US;
+const ROUND_TRIP: u64 = MS;
+const DEADLINE: u64 = 10 * MS;
+
+/// xorshift64*: small, seeded, enough.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        (self.next() >> 11) % bound.max(1)
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// A clock that drifts, and stands still from time to time.
+struct Clock {
+    offset: u64,
+    ppm: i64,
+    /// From, until: true time.
+    pauses: Vec<(u64, u64)>,
+}
+
+impl Clock {
+    fn stands(&self, at: u64) -> Option<u64> {
+        let pause = self
+            .pauses
+            .iter()
+            .find(|(from, until)| (*from..*until).contains(&at));
+        pause.map(|(_, until)| *until)
+    }
+
+    fn read(&self, at: u64) -> u64 {
+        let stood: u64 = self
+            .pauses
+            .iter()
+            .map(|(from, until)| at.clamp(*from, *until) - from)
+            .sum();
+        let ran = at - BEGIN - stood;
+        let drift = ran.cast_signed() / 1_000_000 * self.ppm;
+        (self.offset + ran).wrapping_add_signed(drift)
+    }
+}
+
+struct Probe {
+    sent: u64,
+    echoed: bool,
+}
+
+struct Observer {
+    clock: Clock,
+    /// The subject is not heard in these.
+    blackouts: Vec<(u64, u64)>,
+    loss: u64,
+    /// Every message to the steward waits this long, in µs.
+    queue: u64,
+    jitter: u64,
+    reports_lost: u64,
+    probes: Vec<Probe>,
+    next_probe: u64,
+    next_report: u64,
+    next_greeting: u64,
+    /// True sealing time of each report that has arrived.
+    arrived: Vec<u64>,
+}
+
+/// How bad the network is.
+#[derive(Clone, Copy)]
+struct Weather {
+    queue: u64,
+    jitter: u64,
+    reports_lost: u64,
+    pauses: bool,
+}
+
+enum Event {
+    ToSteward {
+        from: usize,
+        sealed: u64,
+        message: Message,
+        of: u64,
+    },
+    Ping {
+        to: usize,
+        number: u64,
+    },
+}
+
+struct World {
+    rng: Rng,
+    steward: Clock,
+    observers: Vec<Observer>,
+    judge: Judge,
+    /// By time of arrival.
+    events: std::collections::BTreeMap<(u64, u64), Event>,
+    serial: u64,
+    strict: bool,
+    deads: u64,
+}
+
+fn intervals(rng: &mut Rng, count: u64, longest: u64) -> Vec<(u64, u64)> {
+    let count = rng.below(count + 1);
+    let mut all: Vec<(u64, u64)> = (0..count)
+        .map(|_| {
+            let from = BEGIN + 1_500 * MS + rng.below(2_000 * MS);
+            (from, from + rng.below(longest))
+        })
+        .collect();
+    all.sort_unstable();
+    all.dedup_by(|later, earlier| later.0 <= earlier.1);
+    all
+}
+
+impl World {
+    fn new(seed: u64, weather: Weather, strict: bool) -> Self {
+        let mut rng = Rng(seed.wrapping_mul(2).wrapping_add(1));
+        let members = 3 + usize::try_from(rng.below(7)).unwrap();
+        let clock = |rng: &mut Rng, pauses: bool| Clock {
+            offset: 1_000 * MS + rng.below(1 << 50),
+            ppm: i64::try_from(rng.below(200)).unwrap() - 100,
+            pauses: if pauses {
+                intervals(rng, 2, 600 * MS)
+            } else {
+                Vec::new()
+            },
+        };
+        let steward = clock(&mut rng, weather.pauses);
+        // The whole subject fails in some, single ways to it in others.
+        let common = intervals(&mut rng, 3, 500 * MS);
+        let observers = (1..members)
+            .map(|_| {
+                let mut blackouts = common.clone();
+                blackouts.extend(intervals(&mut rng, 2, 400 * MS));
+                Observer {
+                    clock: clock(&mut rng, weather.pauses),
+                    blackouts,
+                    loss: rng.below(15),
+                    queue: if rng.chance(70) { rng.below(2_000) } else { rng.below(weather.queue) },
+                    jitter: rng.below(weather.jitter + 1),
+                    reports_lost: rng.below(weather.reports_lost + 1),
+                    probes: Vec::new(),
+                    next_probe: BEGIN + rng.below(10 * MS),
+                    next_report: BEGIN + rng.below(20 * MS),
+                    next_greeting: BEGIN + rng.below(300 * MS),
+                    arrived: Vec::new(),
+                }
+            })
+            .collect();
+        let start = Instant(steward.read(BEGIN));
+        let mut judge = Judge::new(MemberId(99_999), Profile::LAN, start);
+        judge.set_roster(&roster(members), start);
+        Self {
+            rng,
+            steward,
+            observers,
+            judge,
+            events: std::collections::BTreeMap::new(),
+            serial: 0,
+            strict,
+            deads: 0,
+        }
+    }
+
+    fn post(&mut self, at: u64, event: Event) {
+        self.serial += 1;
+        self.events.insert((at, self.serial), event);
+    }
+
+    /// A message of an observer to the steward, sealed now; `of` says which report it is.
+    fn send(&mut self, from: usize, message: Message, now: u64) {
+        let observer = &self.observers[from];
+        if self.rng.below(100) < observer.reports_lost {
+            return;
+        }
+        let jitter = if self.rng.chance(80) { 3_000 } else { observer.jitter };
+        let delay = 100 * US + observer.queue * US + self.rng.below(jitter * US);
+        let sealed = observer.clock.read(now);
+        self.post(
+            now + delay,
+            Event::ToSteward {
+                from,
+                sealed,
+                message,
+                of: now,
+            },
+        );
+    }
+
+    fn observe(&mut self, place: usize, now: u64) {
+        let observer = &mut self.observers[place];
+        if observer.clock.stands(now).is_some() {
+            return;
+        }
+        if now >= observer.next_probe {
+            let dark = observer
+                .blackouts
+                .iter()
+                .any(|(from, until)| (*from..*until).contains(&now));
+            // What comes back while its host stands still is lost.
+            let back = observer.clock.stands(now + ROUND_TRIP).is_none();
+            let echoed = !dark && back && !self.rng.chance(observer.loss);
+            observer.probes.push(Probe { sent: now, echoed });
+            observer.next_probe = now + 10 * MS;
+        }
+        if now >= observer.next_greeting {
+            observer.next_greeting = now + 300 * MS;
+            let greeting = Greeting {
+                boot: boot(place + 1),
+                config: Profile::LAN.config_hash(),
+                roster: 0,
+                health: 0,
+            };
+            self.send(place, Message::Greeting(greeting), now);
+        }
+        let observer = &mut self.observers[place];
+        if now >= observer.next_report {
+            observer.next_report = now + 10 * MS + self.rng.below(10 * MS);
+            let clock = &observer.clock;
+            let age = |sent: u64| std::time::Duration::from_nanos(clock.read(now) - clock.read(sent));
+            let settled = |probe: &&Probe| clock.read(now) >= clock.read(probe.sent) + DEADLINE;
+            let heard = observer
+                .probes
+                .iter()
+                .rev()
+                .find(|probe| probe.echoed && probe.sent + ROUND_TRIP <= now);
+            let since = heard.map_or(0, |probe| probe.sent);
+            let losses = observer.probes.iter().rev().take(60).rev();
+            let losses = losses
+                .filter(|probe| !probe.echoed && probe.sent > since)
+                .filter(settled);
+            let report = Report {
+                subject: member(0),
+                boot: boot(0),
+                incident: IncidentId(7),
+                config: Profile::LAN.config_hash(),
+                nonce: 0,
+                ability: Ability::Able,
+                echo: heard.map(|probe| age(probe.sent)),
+                sign: None,
+                loss: 0.05,
+                losses: losses.map(|probe| age(probe.sent)).collect(),
+            };
+            self.send(place, Message::Report(report), now);
+        }
+    }
+
+    fn drain(&mut self, now: u64) -> Result<(), TestCaseError> {
+        while let Some(command) = self.judge.poll_command() {
+            match command {
+                Command::Send {
+                    to,
+                    message: Message::Ping(number),
+                } if to != member(0) => {
+                    let to = usize::try_from(to.0).unwrap() - 2;
+                    let delay = 100 * US + self.rng.below(300 * US);
+                    if !self.rng.chance(self.observers[to].reports_lost) {
+                        self.post(now + delay, Event::Ping { to, number });
+                    }
+                }
+                Command::Judged(Judgement::Changed {
+                    subject,
+                    verdict: Verdict::Dead,
+                    evidence,
+                    ..
+                }) if subject == member(0) => {
+                    self.deads += 1;
+                    let kept = self.law(now);
+                    prop_assert!(
+                        kept.is_ok(),
+                        "{kept:?} at {} ms: {evidence:?}",
+                        (now - BEGIN) / MS
+                    );
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Is there a window between two echoes (or an echo and now) of all observers, as long as W, that is not over for
+    /// long? By the steward's clock, that is: while it stands still nothing can be asked of it. Strictly all probes
+    /// count, otherwise those whose fate the steward was told.
+    fn law(&self, now: u64) -> Result<(), u64> {
+        let mut echoes: Vec<u64> = Vec::new();
+        for observer in &self.observers {
+            let told_until = observer.arrived.iter().copied().max().unwrap_or(0);
+            let known = |probe: &&Probe| {
+                probe.sent + ROUND_TRIP
+                    <= if self.strict {
+                        now.saturating_sub(40 * MS)
+                    } else {
+                        told_until
+                    }
+            };
+            let echoed = observer.probes.iter().filter(|probe| probe.echoed).filter(known);
+            echoes.extend(echoed.map(|probe| probe.sent));
+        }
+        echoes.sort_unstable();
+        echoes.push(now);
+        let recent = |end: u64| self.steward.read(end) + 150 * MS >= self.steward.read(now);
+        let gaps = echoes.windows(2).filter(|pair| recent(pair[1]));
+        let longest = gaps.map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        if longest + TOLERANCE >= WINDOW {
+            Ok(())
+        } else {
+            Err(longest / US)
+        }
+    }
+
+    fn run(&mut self, until: u64) -> Result<(), TestCaseError> {
+        let mut now = BEGIN;
+        while now < until {
+            now += 500 * US;
+            for place in 0..self.observers.len() {
+                self.observe(place, now);
+            }
+            if self.steward.stands(now).is_some() {
+                continue;
+            }
+            while let Some(entry) = self.events.first_entry()
+                && entry.key().0 <= now
+            {
+                match entry.remove() {
+                    Event::Ping { to, number } => {
+                        match self.observers[to].clock.stands(now) {
+                            Some(later) => self.post(later, Event::Ping { to, number }),
+                            None => self.send(to, Message::Pong(number), now),
+                        };
+                    }
+                    Event::ToSteward {
+                        from,
+                        sealed,
+                        message,
+                        of,
+                    } => {
+                        if matches!(message, Message::Report(_)) {
+                            self.observers[from].arrived.push(of);
+                        }
+                        let own = Instant(self.steward.read(now));
+                        self.judge
+                            .handle_message(member(from + 1), 5, PeerTime(sealed), &message, own);
+                        self.drain(now)?;
+                    }
+                }
+            }
+            let own = Instant(self.steward.read(now));
+            if self.judge.poll_timeout() <= own {
+                self.judge.handle_timeout(own);
+                self.drain(now)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Anything may wait for up to 0.3 s, for good or now and then; half of all may be lost; clocks stop.
+const STORMY: Weather = Weather {
+    queue: 300_000,
+    jitter: 300_000,
+    reports_lost: 50,
+    pauses: true,
+};
+
+/// A network as it should be, but for a fifth of the reports.
+const FAIR: Weather = Weather {
+    queue: 500,
+    jitter: 3_000,
+    reports_lost: 20,
+    pauses: false,
+};
+
+fn judged(seed: u64, weather: Weather, strict: bool) -> Result<u64, TestCaseError> {
+    let mut world = World::new(seed, weather, strict);
+    world.judge.handle_message(
+        member(0),
+        5,
+        PeerTime(BEGIN),
+        &Message::Greeting(Greeting {
+            boot: boot(0),
+            config: Profile::LAN.config_hash(),
+            roster: 0,
+            health: 0,
+        }),
+        Instant(world.steward.read(BEGIN)),
+    );
+    world.run(BEGIN + 4_000 * MS)?;
+    Ok(world.deads)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn dead_means_a_window_of_losses_whatever_the_network_does(seed: u64) {
+        judged(seed, STORMY, false)?;
+    }
+
+    #[test]
+    fn dead_means_that_all_probes_of_a_window_were_lost(seed: u64) {
+        judged(seed, FAIR, true)?;
+    }
+}
+
+#[test]
+fn the_law_is_tested_on_many_verdicts() {
+    let count = |weather, strict| {
+        (0..100)
+            .map(|seed| judged(seed, weather, strict).unwrap())
+            .sum::<u64>()
+    };
+    let (stormy, fair) = (count(STORMY, false), count(FAIR, true));
+    eprintln!("verdicts in 100 runs: {stormy} in bad weather, {fair} in fair");
+    assert!(stormy >= 10 && fair >= 50);
+}
