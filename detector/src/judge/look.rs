@@ -18,7 +18,7 @@ pub(super) struct LookRound {
 }
 
 impl LookRound {
-    /// Begins now: everybody is asked at the next [`LookRound::to_ask`].
+    /// Begins now: everybody is asked at the next [`LookRound::whom_to_ask`].
     #[must_use]
     pub(super) const fn new(nonce: u64, now: Instant) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl LookRound {
     }
 
     /// Whom to ask now (again); notes that they are.
-    pub(super) fn to_ask<'a>(
+    pub(super) fn whom_to_ask<'a>(
         &mut self,
         witnesses: &'a [Witness],
         profile: &Profile,
@@ -73,7 +73,7 @@ mod tests {
         let mut look = LookRound::new(7, start);
         let mut asked = |after: u64| {
             let now = start + Duration::from_millis(after);
-            look.to_ask(&witnesses, &Profile::LAN, now).count()
+            look.whom_to_ask(&witnesses, &Profile::LAN, now).count()
         };
         assert_eq!(
             [asked(0), asked(1), asked(59), asked(60), asked(61)],

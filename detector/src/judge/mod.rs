@@ -750,7 +750,7 @@ impl Judge {
                 boot: subject.boot,
                 nonce: look.nonce,
             });
-            let to_ask = look.to_ask(&subject.witnesses, &self.profile, now);
+            let to_ask = look.whom_to_ask(&subject.witnesses, &self.profile, now);
             self.commands.extend(to_ask.map(|to| Command::Send {
                 to,
                 message: message.clone(),
