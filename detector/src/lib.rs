@@ -42,6 +42,7 @@ pub mod keys;
 pub mod seal;
 
 // The agent: asks, and tells what it did not hear.
+pub mod agent;
 pub mod observer;
 
 // What is decided, and how it is told.

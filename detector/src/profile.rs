@@ -94,6 +94,12 @@ pub const GREETING: Duration = ms(1_000);
 /// A steward that has heard less than half of the known members in this time is itself the minority.
 pub const MAJORITY_WINDOW: Duration = ms(2_000);
 
+/// It repeats that as long as nobody asks: half of the time for which it is believed.
+pub const UNHEARD_REPEAT: Duration = ms(5_000);
+
+/// The agent's stamp in the kernel's map is refreshed this often: the echoes carry its age.
+pub const STAMP_INTERVAL: Duration = ms(100);
+
 /// A subject that no observer's probe has reached for this part of W tells the API that it lives.
 pub const UNHEARD_DIVISOR: u32 = 2;
 

@@ -28,7 +28,7 @@ use detector_common::packet::Packet;
 use detector_common::state::{PeerKey, PeerState};
 
 use crate::identity::{BootId, MemberId};
-use crate::message::{Ability, Hint, Look, Message, Report};
+use crate::message::{Ability, Hint, Look, Message, Report, Sighting};
 use crate::profile::Profile;
 use crate::time::Instant;
 
@@ -248,6 +248,13 @@ impl Observer {
             self.subjects.iter_mut().for_each(Subject::forget);
             self.rearm(now);
         }
+    }
+
+    /// Whom this host hears, or heard once.
+    pub fn sightings(&self, now: Instant) -> impl Iterator<Item = Sighting> {
+        self.subjects
+            .iter()
+            .filter_map(move |subject| subject.sighting(now))
     }
 
     /// Does what is due.

@@ -7,7 +7,7 @@ use detector_common::packet::{Be64, Packet, kind};
 use detector_common::state::{PeerKey, PeerState};
 
 use crate::identity::{BootId, IncidentId, MemberId};
-use crate::message::Hint;
+use crate::message::{Hint, Sighting};
 use crate::profile::{
     HINT_INTERVAL, HINT_LOSSES, MAX_LOOKS, PROBE_INTERVAL, PROBE_INTERVAL_FEW, REPORT_INTERVAL, REPORT_TAIL,
     probe_interval,
@@ -53,6 +53,8 @@ pub(super) struct Subject {
     pub(super) echoed: Option<Instant>,
     /// The newest authentic sign of any kind; 0: never.
     pub(super) sign: Instant,
+    /// In the newest echo: the age of its agent's stamp in ms (high half), its health (low half).
+    health: u64,
     offset: Option<u64>,
     acknowledged: u64,
     pub(super) rtt: Rtt,
@@ -95,6 +97,7 @@ impl Subject {
             ended: BootId(0),
             echoed: None,
             sign: Instant(0),
+            health: 0,
             offset: None,
             acknowledged: 0,
             rtt: Rtt::default(),
@@ -130,6 +133,18 @@ impl Subject {
     /// Whether this boot was ever heard.
     pub(super) fn ever_heard(&self) -> bool {
         self.boot != BootId(0)
+    }
+
+    /// What its newest echo said; None: this boot was never heard.
+    pub(super) fn sighting(&self, now: Instant) -> Option<Sighting> {
+        let echoed = self.echoed.filter(|_| self.ever_heard())?;
+        Some(Sighting {
+            subject: self.id,
+            boot: self.boot,
+            echo: now - echoed,
+            agent: Duration::from_millis(self.health >> 32),
+            health: u32::try_from(self.health & u64::from(u32::MAX)).unwrap_or_default(),
+        })
     }
 
     /// Whether its silence is so old that it was given a rest.
@@ -173,6 +188,7 @@ impl Subject {
         let mut news = false;
         if let Some((at, sent, counter)) = last {
             self.offset = Some(offset(state.echoed_offset.get(), at - sent));
+            self.health = state.echoed_health.get();
             self.acknowledged = self.acknowledged.max(sequence(incarnation, counter));
             if boot != self.boot {
                 let incident = IncidentId::mint(self.own, boot, sequence(incarnation, counter));
@@ -305,8 +321,12 @@ impl Subject {
         true
     }
 
-    /// A steward looks. Whether an older look had to give way.
+    /// A steward looks; it repeats the question until it has the answer. Whether an older look had to give way.
     pub(super) fn looked(&mut self, look: PendingLook) -> bool {
+        let same = |other: &PendingLook| other.steward == look.steward && other.nonce == look.nonce;
+        if self.looks.iter().any(same) {
+            return false;
+        }
         if let Some(open) = &mut self.suspicion {
             open.wake(look.asked);
         }
