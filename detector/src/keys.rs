@@ -7,6 +7,8 @@
 //! ```
 //! A rooted node so holds the secrets of its own pairs only: it can lie about itself, and speak as one observer.
 
+pub mod record;
+
 use std::fmt;
 
 use detector_common::state::PeerKey;

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | [`clock`] | clocks, boot id, randomness |
 //! | [`datapath`] | kernel programs, their maps and pins, rtnetlink |
+//! | [`disk`] | the state directory: key, roster's copy, incidents; a static roster's file |
 //! | [`local::systemd`], [`local::kubelet`] | the host's own services |
 //! | [`status`] | the unix socket of `detector status` |
 //! | [`realtime`] | the mesh socket, the real-time thread, the way to tokio |
@@ -62,5 +63,6 @@ pub mod local;
 // The shells: everything above runs here.
 pub mod cli;
 pub mod clock;
+pub mod disk;
 pub mod realtime;
 pub mod status;

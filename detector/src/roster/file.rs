@@ -100,6 +100,12 @@ pub fn parse(text: &str) -> Result<Roster, Invalid> {
     Ok(Roster::new(members, stewards))
 }
 
+/// The entry of a member for such a file, as `detector keygen` prints it: its addresses are to be filled in.
+#[must_use]
+pub fn entry(name: &str, key: &PublicKey) -> String {
+    format!("[[members]]\nname = {name:?}\naddresses = [\"ADDRESS\"]\npublic_key = \"{key}\"\n")
+}
+
 impl RawMember {
     fn validate(self, at: &str, taken: &mut Taken) -> Result<Member, Invalid> {
         let field = |name: &str| format!("{at}.{name}");
