@@ -74,8 +74,6 @@ struct Udp {
 
 /// Bytes of a UDP header.
 pub(crate) const UDP_SIZE: usize = size_of::<Udp>();
-/// Where the UDP checksum lies, counted back from the payload.
-pub(crate) const CHECKSUM_BEFORE_PAYLOAD: usize = 2;
 
 /// The headers of one family, up to the UDP payload.
 pub(crate) trait Headers: FromBytes + IntoBytes + Immutable {

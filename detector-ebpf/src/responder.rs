@@ -100,3 +100,6 @@ fn turn_round<H: Headers, F: Frame>(frame: &mut F) -> Result<(), Spoiled> {
     headers.turn_round();
     frame.replace_headers(&headers)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,6 @@ use detector_common::packet::Packet;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::frame::{Frame, Spoiled};
-use crate::headers::CHECKSUM_BEFORE_PAYLOAD;
 use crate::maps::{Maps, count};
 use crate::responder::{Accepted, Rejected, handle};
 
@@ -24,6 +23,8 @@ static PORT: Global<u16> = Global::new(0);
 
 /// Where locally generated control traffic goes first: 7 is `TC_PRIO_CONTROL`.
 const PRIORITY_CONTROL: u32 = 7;
+/// Where the UDP checksum lies, counted back from the payload.
+const CHECKSUM_BEFORE_PAYLOAD: usize = 2;
 /// `PACKET_HOST`.
 const PACKET_HOST: u32 = 0;
 

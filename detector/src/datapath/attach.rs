@@ -1,6 +1,6 @@
 //! Where the program listens: on each interface that leads to members, tcx if trying it works, else a legacy filter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
@@ -26,6 +26,7 @@ const ETHERNET: [u16; 2] = [1, 772];
 
 const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
+const ENODEV: i32 = 19;
 
 #[derive(Debug)]
 struct Hook {
@@ -44,7 +45,7 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// Attaches where the routes lead and is not attached yet.
+    /// Attaches where the routes lead, and exchanges the program at the links that are there already.
     pub(super) fn follow_routes(&mut self, kernel: &mut Kernel, choice: EchoChoice, members: &[IpAddr]) {
         self.no_routes = None;
         let mut netlink = match Netlink::open() {
@@ -54,32 +55,44 @@ impl Hooks {
                 return;
             }
         };
-        let mut why_not = None;
-        let mut unreachable = |error: std::io::Error| why_not = Some(error.to_string());
-        let mut wanted = Vec::new();
+        self.forget_interfaces_that_are_gone(&mut netlink, kernel);
+        let mut unreachable = None;
+        let mut wanted: BTreeSet<u32> = kernel
+            .pins
+            .links()
+            .into_iter()
+            .map(|(interface, _)| interface)
+            .collect();
         for member in members {
             match netlink.interface_to(*member) {
-                Ok(Some(interface)) if !wanted.contains(&interface) => wanted.push(interface),
-                Ok(_) => {}
-                Err(error) => unreachable(error),
+                Ok(Some(interface)) => _ = wanted.insert(interface),
+                Ok(None) => {}
+                Err(error) => unreachable = Some(error),
             }
         }
         for interface in wanted {
-            if self
-                .by_interface
-                .get(&interface)
-                .is_some_and(|hook| hook.mode != EchoMode::User)
-            {
-                continue;
-            }
             match netlink.link(interface) {
                 Ok(link) => self.attach(kernel, choice, interface, link),
-                Err(error) => unreachable(error),
+                Err(error) => unreachable = Some(error),
             }
         }
         if self.by_interface.is_empty() {
-            let why = why_not.unwrap_or_else(|| "no other member is known".to_owned());
+            let why = unreachable.map_or_else(|| "no address is known".to_owned(), |error| error.to_string());
             self.no_routes = Some(format!("no interface leads to a member: {why}"));
+        }
+    }
+
+    fn forget_interfaces_that_are_gone(&mut self, netlink: &mut Netlink, kernel: &Kernel) {
+        let mut is_gone = |interface: u32| {
+            let link = netlink.link(interface);
+            link.is_err_and(|error| error.raw_os_error() == Some(ENODEV))
+        };
+        self.by_interface.retain(|interface, _| !is_gone(*interface));
+        for (interface, pin) in kernel.pins.links() {
+            if is_gone(interface) {
+                // What stays is tried again the next time.
+                let _ = std::fs::remove_file(pin);
+            }
         }
     }
 
@@ -96,6 +109,11 @@ impl Hooks {
                 why,
             },
         );
+    }
+
+    /// Whether there is no interface yet.
+    pub(super) fn are_none(&self) -> bool {
+        self.by_interface.is_empty()
     }
 
     /// The weakest way of any interface.
@@ -138,7 +156,8 @@ fn attach(
     } else {
         match attach_tcx(&mut kernel.program, &link.name, &pin) {
             Ok(()) => {
-                remove_filter(&link.name)?;
+                // One that stays never sees a packet of ours: the link is before it.
+                let _ = remove_filter(&link.name);
                 return Ok((EchoMode::Tcx, None));
             }
             Err(error) => error.reason(),

@@ -24,27 +24,39 @@ pub struct Removed {
 /// # Errors
 /// When something of ours is there and cannot be removed; what comes before it is gone then.
 pub fn cleanup(bpffs: &Path) -> Result<Removed, Error> {
+    let mut removed = detach(bpffs)?;
     let pins = Pins::below(bpffs);
-    let mut removed = Removed {
-        links: pins.links().len(),
-        ..Removed::default()
-    };
-    for name in interfaces()? {
-        removed.filters += usize::from(remove_filter(&name)?);
-    }
     let root = pins.root();
-    // The kernel detaches a link when its last pin goes.
     match std::fs::remove_dir_all(root) {
         Ok(()) => removed.pins = true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => {
-            return Err(Error::Io {
-                what: format!("removing {}", root.display()),
-                source,
-            });
-        }
+        Err(source) => return Err(cannot_remove(root, source)),
     }
     Ok(removed)
+}
+
+/// Detaches the program everywhere, and leaves it and its maps.
+///
+/// # Errors
+/// When a hook of ours is there and cannot be removed; what comes before it is gone then.
+pub fn detach(bpffs: &Path) -> Result<Removed, Error> {
+    let mut removed = Removed::default();
+    for name in interfaces()? {
+        removed.filters += usize::from(remove_filter(&name)?);
+    }
+    for (_, pin) in Pins::below(bpffs).links() {
+        // The kernel detaches a link when its last pin goes.
+        std::fs::remove_file(&pin).map_err(|source| cannot_remove(&pin, source))?;
+        removed.links += 1;
+    }
+    Ok(removed)
+}
+
+fn cannot_remove(path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        what: format!("removing {}", path.display()),
+        source,
+    }
 }
 
 /// Names of this network namespace's interfaces.

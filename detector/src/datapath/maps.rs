@@ -64,6 +64,11 @@ impl KernelMaps {
         Ok(self.me.set(0, me.to_words(), 0)?)
     }
 
+    /// Whether any member could be answered.
+    pub(super) fn hold_keys(&self) -> bool {
+        self.keys.keys().next().is_some_and(|key| key.is_ok())
+    }
+
     pub(super) fn state(&self, peer: u64) -> Option<PeerState> {
         let words = self.states.get(&peer, 0).ok()?;
         Some(PeerState::from_words(&words))

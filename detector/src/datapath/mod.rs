@@ -29,7 +29,7 @@ use detector_common::count::Count;
 use detector_common::state::{Me, PeerKey, PeerState};
 
 pub use self::choice::{EchoChoice, EchoMode};
-pub use self::cleanup::{Removed, cleanup};
+pub use self::cleanup::{Removed, cleanup, detach};
 pub use self::pins::{DEFAULT_BPFFS, pinned_keys_exist};
 pub use self::user::Handled;
 
@@ -123,46 +123,51 @@ pub struct Config {
     pub echo: EchoChoice,
     /// The BPF file system that holds the pins; mounted if it is not.
     pub bpffs: PathBuf,
-    /// Addresses of the other members: their routes tell the interfaces.
+    /// Addresses of the other members: their routes tell the interfaces. See [`Datapath::set_routes`].
     pub members: Vec<IpAddr>,
 }
 
 /// See the head of this module.
 pub struct Datapath {
     choice: EchoChoice,
+    members: Vec<IpAddr>,
     kernel: Option<Kernel>,
     hooks: Hooks,
-    /// Why there is no kernel program, where there is none.
-    no_kernel: String,
     reason: String,
     user: UserTables,
 }
 
 impl Datapath {
-    /// Loads (or takes over) the program and attaches it. Anything that fails leads to the next way, and
-    /// [`Self::mode`] tells why.
+    /// Loads the program, or takes over what an earlier agent left. Anything that fails leads to the next way, and
+    /// [`Self::mode`] tells why. Asked to answer by the socket, it detaches what is there.
+    ///
+    /// A program whose maps are empty (the first one, or one of another layout) is attached only when it knows whom to
+    /// answer: [`Self::set_me`], [`Self::set_peers`]. Until then the program of the agent before goes on.
     #[must_use]
     pub fn open(config: &Config) -> Self {
         let loaded = match config.echo {
-            EchoChoice::User => Err("asked for".to_owned()),
+            EchoChoice::User => Err(match detach(&config.bpffs) {
+                Ok(_) => "asked for".to_owned(),
+                Err(error) => format!(
+                    "asked for, but an earlier program cannot be detached: {}",
+                    error.reason()
+                ),
+            }),
             _ => Kernel::load(&config.bpffs, config.port).map_err(|error| error.reason()),
         };
-        let (kernel, me, no_kernel) = match loaded {
+        let (kernel, me, reason) = match loaded {
             Ok((kernel, me)) => (Some(kernel), me, String::new()),
             Err(why) => (None, Me::default(), why),
         };
         let mut datapath = Self {
             choice: config.echo,
+            members: config.members.clone(),
             kernel,
             hooks: Hooks::default(),
-            no_kernel,
-            reason: String::new(),
+            reason,
             user: UserTables::new(me),
         };
-        datapath.set_routes(&config.members);
-        if let Some(kernel) = &datapath.kernel {
-            kernel.remove_superseded();
-        }
+        datapath.attach();
         datapath
     }
 
@@ -172,16 +177,29 @@ impl Datapath {
         (self.hooks.mode(), &self.reason)
     }
 
-    /// Attaches wherever the kernel's routes to these addresses lead, and is not attached yet. Nothing is detached
-    /// here: a route may be away for a moment only. About 5 µs an address.
+    /// Attaches wherever the kernel's routes to these addresses lead, and anew where the hook was lost. Nothing is
+    /// detached: a route may be away for a moment only. About 5 µs an address.
     pub fn set_routes(&mut self, members: &[IpAddr]) {
-        self.reason = match &mut self.kernel {
-            None => self.no_kernel.clone(),
-            Some(kernel) => {
-                self.hooks.follow_routes(kernel, self.choice, members);
-                self.hooks.reason()
-            }
-        };
+        members.clone_into(&mut self.members);
+        self.attach();
+    }
+
+    fn attach(&mut self) {
+        let Some(kernel) = &mut self.kernel else { return };
+        if self.user.me.id.get() == 0 || !kernel.maps.hold_keys() {
+            "no member is known yet".clone_into(&mut self.reason);
+            return;
+        }
+        self.hooks.follow_routes(kernel, self.choice, &self.members);
+        self.reason = self.hooks.reason();
+        kernel.remove_superseded();
+    }
+
+    /// Attaches when what was written last was what the program still had to know.
+    fn attach_at_last(&mut self) {
+        if self.hooks.are_none() {
+            self.attach();
+        }
     }
 
     /// Who this node is. Nothing is answered before the id is known.
@@ -193,7 +211,9 @@ impl Datapath {
         me.boot.set(boot);
         me.incarnation.set(u64::from(incarnation));
         me.id.set(id);
-        self.write_me()
+        self.write_me()?;
+        self.attach_at_last();
+        Ok(())
     }
 
     /// The agent's sign of life: monotonic nanoseconds.
@@ -228,10 +248,12 @@ impl Datapath {
     /// all the same.
     pub fn set_peers(&mut self, peers: &BTreeMap<u64, PeerKey>) -> Result<(), Error> {
         self.user.set_peers(peers);
-        match &mut self.kernel {
+        let written = match &mut self.kernel {
             Some(kernel) => kernel.maps.set_peers(peers),
             None => Ok(()),
-        }
+        };
+        self.attach_at_last();
+        written
     }
 
     /// What was heard of a member, by the kernel and by the socket. `None`: no member, or its state cannot be read.

@@ -129,7 +129,7 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Binds the agents' port of an address in a namespace.
+    /// Asks from the agents' port of an address in a namespace.
     ///
     /// # Errors
     /// When it is taken.
