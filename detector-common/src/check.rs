@@ -170,7 +170,10 @@ fn answer(
 }
 
 #[inline(always)]
-#[expect(clippy::indexing_slicing, reason = "a slot is below the array's length, as verifiers see too")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a slot is below the array's length, as verifiers see too"
+)]
 fn note(packet: &Packet, now: u64, me: &Me, state: &PeerState) -> Result<Answer, Refusal> {
     let sequence = packet.sequence.get();
     let asked = packet.observer_time.get();

@@ -10,12 +10,9 @@
 //! the kernel. They are compiled for BPF, and looked at by clippy on the host (never linked there: aya-ebpf brings its
 //! own `memcpy`).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(
-    clippy,
-    expect(
-        clippy::cast_possible_truncation,
-        reason = "sizes and helpers' results; kernel code has no place for an error that cannot be"
-    )
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "sizes and helpers' results; kernel code has no place for an error that cannot be"
 )]
 
 // On the host only the tests call the responder.

@@ -175,21 +175,21 @@ fn what_is_not_ours_is_foreign_and_untouched() {
     type Change = fn(&mut Vec<u8>);
     let cases: [(&str, Vec<u8>, Change); 9] = [
         ("ARP", over_ipv4(probe().as_bytes(), 64), |f| {
-            set_word(f, 12, 0x0806)
+            set_word(f, 12, 0x0806);
         }),
         ("TCP", over_ipv4(probe().as_bytes(), 64), |f| f[23] = 6),
         ("another port", over_ipv4(probe().as_bytes(), 64), |f| {
-            set_word(f, 36, 53)
+            set_word(f, 36, 53);
         }),
         ("options", over_ipv4(probe().as_bytes(), 64), |f| f[14] = 0x46),
         ("first fragment", over_ipv4(probe().as_bytes(), 64), |f| {
-            f[20] = 0x20
+            f[20] = 0x20;
         }),
         ("later fragment", over_ipv4(probe().as_bytes(), 64), |f| f[21] = 1),
         ("cut", over_ipv4(&[], 64), |f| f.truncate(41)),
         ("IPv6 fragment", over_ipv6(probe().as_bytes()), |f| f[20] = 44),
         ("another IPv6 port", over_ipv6(probe().as_bytes()), |f| {
-            set_word(f, 56, 53)
+            set_word(f, 56, 53);
         }),
     ];
     for (name, mut frame, change) in cases {

@@ -157,7 +157,7 @@ impl Asker {
     }
 
     /// The next probe, not sent yet.
-    pub fn next(&mut self) -> Packet {
+    pub fn next_probe(&mut self) -> Packet {
         self.sequence += 1;
         probe(self.observer, self.subject, self.sequence)
     }
@@ -206,7 +206,7 @@ impl Asker {
     /// # Errors
     /// When something else comes back.
     pub fn ask(&mut self) -> Result<Option<Packet>> {
-        let question = self.next();
+        let question = self.next_probe();
         self.send(question.as_bytes())?;
         let Some(bytes) = self.receive()? else {
             return Ok(None);

@@ -63,6 +63,10 @@ impl Frames {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "constants of C, in the width that its structures have for them"
+)]
 fn open(interface: &str) -> io::Result<OwnedFd> {
     let all = (libc::ETH_P_ALL as u16).to_be();
     // SAFETY: no pointers; the descriptor is checked before it is owned.

@@ -220,7 +220,7 @@ fn beyond_its_bucket_a_member_is_not_answered_and_recovers() -> Result<()> {
         let (_host, _) = net.start(&host)?;
         let mut asker = net.asker(v4(3), v4(2))?;
         asker.warm_up()?;
-        let burst: Vec<Packet> = (0..2_000).map(|_| asker.next()).collect();
+        let burst: Vec<Packet> = (0..2_000).map(|_| asker.next_probe()).collect();
         for packet in &burst {
             asker.send(packet.as_bytes())?;
         }

@@ -88,7 +88,7 @@ fn ask_all_the_time(net: &Net, stop: &AtomicBool) -> Result<(usize, Vec<u64>)> {
     loop {
         let now = Instant::now();
         if end.is_none() && now >= next {
-            let packet = asker.next();
+            let packet = asker.next_probe();
             asker.send(packet.as_bytes())?;
             open.insert(packet.sequence.get());
             asked += 1;

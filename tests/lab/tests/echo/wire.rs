@@ -193,7 +193,7 @@ fn a_checksum_left_to_the_interface_stays_left_to_it() -> Result<()> {
             let wire = Frames::open(&net.asker, "eth0")?;
             // From a local socket over veth, which sums up nothing: the field holds the pseudo header's sum, and whoever
             // sends the frame on into the world completes it.
-            let question = asker.next();
+            let question = asker.next_probe();
             asker.send(question.as_bytes())?;
             let echo = wire.receive(|bytes| is_echo(bytes, family))?;
             let (from, to) = family.addresses;
