@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::api::{ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 /// One call to the API.
@@ -78,6 +79,33 @@ impl Cluster {
             return false;
         };
         self.run(self.client.request_text(request)).is_ok()
+    }
+
+    /// Whether the controllers have given the default namespace its service account.
+    ///
+    /// # Errors
+    /// Those of the API.
+    pub fn has_service_account(&self) -> Result<bool> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client(), "default");
+        Ok(self.run(async { api.get_opt("default").await })?.is_some())
+    }
+
+    /// One request as it is: method, path with query, body; gives the answer's body.
+    ///
+    /// # Errors
+    /// Every status but 2xx, with the API server's words.
+    pub fn request(&self, method: &str, path: &str, content: &str, body: &Value) -> Result<Value> {
+        let bytes = if body.is_null() {
+            Vec::new()
+        } else {
+            serde_json::to_vec(body)?
+        };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content);
+        let answer = self.run(self.client.request_text(request.body(bytes)?))?;
+        Ok(serde_json::from_str(&answer)?)
     }
 
     /// All Nodes.

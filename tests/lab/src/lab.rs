@@ -14,6 +14,7 @@ use crate::api::{Cluster, is_ready};
 use crate::cache::Cache;
 pub use crate::command::LabCommand;
 use crate::control::{self, Notice, Request, State, ask};
+use crate::kubeconfig::{self, Credential};
 use crate::layout::Layout;
 use crate::machine::Cut;
 use crate::netns::Namespace;
@@ -21,6 +22,7 @@ use crate::options::{DetectorOptions, Options};
 use crate::progress::Progress;
 use crate::service::last_lines;
 use crate::supervisor::Setup;
+use crate::topology::HUB;
 use crate::{cgroup, control_plane, detector, images, process, requirements};
 
 /// A healed node registers, starts its pods' sandboxes, and says Ready.
@@ -265,6 +267,32 @@ impl Lab {
         fs::write(file.path(), manifests)?;
         let path = file.path().display().to_string();
         self.kubectl(&["apply", "--server-side", "-f", &path]).map(drop)
+    }
+
+    /// Applies what `deploy/` holds beside the workloads: for a lab that was brought up without a detector.
+    ///
+    /// # Errors
+    /// When kubectl fails.
+    pub fn apply_deploy(&self) -> Result<()> {
+        let binary = self.state()?.binary;
+        self.hub()?.enter(|| detector::apply(&binary, &self.layout))?
+    }
+
+    /// Runs a closure with a client that has a service account's token, on a thread in the hub's network.
+    ///
+    /// # Errors
+    /// Those of the closure.
+    pub fn with_token<T: Send>(
+        &self,
+        token: &str,
+        body: impl FnOnce(&Cluster) -> Result<T> + Send,
+    ) -> Result<T> {
+        let file = tempfile::NamedTempFile::new()?;
+        let authority = self.layout.pki().join("ca.crt");
+        let server = format!("https://{HUB}:6443");
+        kubeconfig::write(file.path(), &server, &authority, &Credential::Token(token))?;
+        self.hub()?
+            .enter(|| Cluster::new(file.path()).and_then(|cluster| body(&cluster)))?
     }
 
     /// Ends the lab and waits until nothing of it is left.

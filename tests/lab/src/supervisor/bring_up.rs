@@ -30,9 +30,7 @@ impl Supervisor {
     pub(super) fn bring_up(&mut self, progress: &mut Progress) -> Result<()> {
         progress.stage("certificates", |_| self.credentials())?;
         progress.stage("API server ready", |_| self.api_server())?;
-        progress.stage("control plane and nodes started", |_| {
-            self.controllers_and_nodes()
-        })?;
+        progress.stage("controllers at work", |_| self.controllers())?;
         let count = self.options().real;
         progress.stage(&format!("{count} real nodes Ready"), |_| self.await_nodes(false))?;
         if self.options().hollow > 0 {
@@ -111,9 +109,17 @@ impl Supervisor {
         Ok(())
     }
 
-    fn controllers_and_nodes(&mut self) -> Result<()> {
+    fn controllers(&mut self) -> Result<()> {
         self.launch(self.components().controller_manager())?;
-        self.launch(self.components().scheduler())
+        self.launch(self.components().scheduler())?;
+        // No pod can be made before its namespace has a service account.
+        let works = |supervisor: &mut Self| supervisor.cluster()?.has_service_account();
+        self.wait(
+            "there is no default service account",
+            "kube-controller-manager",
+            API_LIMIT,
+            works,
+        )
     }
 
     fn boot_all(&mut self) -> Result<()> {
