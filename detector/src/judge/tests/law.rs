@@ -169,7 +169,11 @@ impl World {
                     clock: clock(&mut rng, weather.pauses),
                     blackouts,
                     loss: rng.below(15),
-                    queue: if rng.chance(70) { rng.below(2_000) } else { rng.below(weather.queue) },
+                    queue: if rng.chance(70) {
+                        rng.below(2_000)
+                    } else {
+                        rng.below(weather.queue)
+                    },
                     jitter: rng.below(weather.jitter + 1),
                     reports_lost: rng.below(weather.reports_lost + 1),
                     probes: Vec::new(),
@@ -206,7 +210,11 @@ impl World {
         if self.rng.below(100) < observer.reports_lost {
             return;
         }
-        let jitter = if self.rng.chance(80) { 3_000 } else { observer.jitter };
+        let jitter = if self.rng.chance(80) {
+            3_000
+        } else {
+            observer.jitter
+        };
         let delay = 100 * US + observer.queue * US + self.rng.below(jitter * US);
         let sealed = observer.clock.read(now);
         self.post(

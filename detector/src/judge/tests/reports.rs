@@ -294,7 +294,11 @@ fn a_steward_whose_clock_stood_still_mixes_no_times() {
     for observer in FIVE {
         let offset = &court.judge.peers[&member(observer)].offset;
         let time = Court::clock(observer, court.now);
-        assert_eq!(offset.earliest(time, Instant(EPOCH + court.now * MS)), None, "void");
+        assert_eq!(
+            offset.earliest(time, Instant(EPOCH + court.now * MS)),
+            None,
+            "void"
+        );
     }
     assert!(!court.died(0));
 }

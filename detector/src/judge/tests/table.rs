@@ -161,7 +161,12 @@ fn a_new_boot_ends_the_incident() {
     }
     assert_eq!(court.verdict(0), Verdict::Unknown);
     court.say(0, Message::Greeting(Court::greeting(0)));
-    assert_eq!(court.told(0).len(), 4, "nor is a greeting of it: {:?}", court.told(0));
+    assert_eq!(
+        court.told(0).len(),
+        4,
+        "nor is a greeting of it: {:?}",
+        court.told(0)
+    );
 }
 
 #[test]
