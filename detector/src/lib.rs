@@ -53,6 +53,7 @@ pub mod judgement;
 // What holds of each member, counted by the stewards.
 pub mod judge;
 pub mod offset;
+pub mod steward;
 
 // What is written, in which order, by whom.
 pub mod remedy;

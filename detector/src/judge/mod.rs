@@ -31,7 +31,6 @@ use crate::profile::{
     GREETING, LATE_TICK, Profile, REPORT_EXPIRY, REPORT_TAIL, SAYS_ALIVE, SLOT, SWEEP, SWEEP_PARTS,
 };
 use crate::rings::Rings;
-use crate::roster::Roster;
 use crate::time::Instant;
 
 use evidence::{Life, Origin, Scale, Told, Weighed, weigh};
@@ -105,19 +104,17 @@ impl Judge {
         }
     }
 
-    /// Who is a member, and so who watches whom. What is known of those who stay stays.
-    pub fn set_roster(&mut self, roster: &Roster, now: Instant) {
-        self.rings = Rings::new(roster);
-        let rings = &self.rings;
-        let keyed = |id: &MemberId| roster.members.get(id).is_some_and(|member| member.key.is_some());
-        self.peers.retain(|id, _| keyed(id));
-        self.subjects.retain(|id, _| keyed(id));
-        self.open.retain(keyed);
-        for id in roster.members.keys().filter(|id| keyed(id)) {
-            self.peers.entry(*id).or_default();
-            let observers = rings.observers(*id);
+    /// Who is a member with a key, and who watches whom. What is known of those who stay stays.
+    pub fn set_rings(&mut self, rings: Rings, now: Instant) {
+        self.rings = rings;
+        let members: BTreeSet<MemberId> = self.rings.iter().map(|(id, _)| id).collect();
+        self.peers.retain(|id, _| members.contains(id));
+        self.subjects.retain(|id, _| members.contains(id));
+        self.open.retain(|id| members.contains(id));
+        for (id, observers) in self.rings.iter() {
+            self.peers.entry(id).or_default();
             self.subjects
-                .entry(*id)
+                .entry(id)
                 .and_modify(|subject| subject.reassign(observers))
                 .or_insert_with(|| Subject::new(observers));
         }

@@ -8,7 +8,7 @@
 use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 use proptest::test_runner::TestCaseError;
 
-use super::{boot, member, roster};
+use super::{boot, member, rings};
 use crate::identity::{IncidentId, MemberId};
 use crate::judge::{Command, Judge};
 use crate::judgement::{Judgement, Verdict};
@@ -186,7 +186,7 @@ impl World {
             .collect();
         let start = Instant(steward.read(BEGIN));
         let mut judge = Judge::new(MemberId(99_999), Profile::LAN, start);
-        judge.set_roster(&roster(members), start);
+        judge.set_rings(rings(members), start);
         Self {
             rng,
             steward,

@@ -23,6 +23,7 @@ use crate::judgement::{Ask, Evidence, Judgement, Verdict};
 use crate::message::{Ability, Goodbye, Greeting, Message, Report, Sighting};
 use crate::offset::PeerTime;
 use crate::profile::Profile;
+use crate::rings::Rings;
 use crate::roster::{Member, PublicKey, Roster};
 use crate::time::Instant;
 
@@ -42,7 +43,7 @@ fn boot(number: usize) -> BootId {
     BootId(1_000 + number as u64)
 }
 
-fn roster(members: usize) -> Roster {
+fn rings(members: usize) -> Rings {
     let entry = |number: usize| Member {
         name: format!("node-{number}"),
         uid: format!("uid-{number}"),
@@ -52,12 +53,13 @@ fn roster(members: usize) -> Roster {
         control_plane: false,
         leaving: false,
     };
-    Roster {
+    let roster = Roster {
         members: (0..members)
             .map(|number| (member(number), entry(number)))
             .collect(),
         stewards: Vec::new(),
-    }
+    };
+    Rings::new(&roster)
 }
 
 /// Times are ms since the court opened.
@@ -82,7 +84,7 @@ impl Court {
 
     fn opened(members: usize, profile: Profile) -> Self {
         let mut judge = Judge::new(MemberId(99_999), profile, Instant(EPOCH));
-        judge.set_roster(&roster(members), Instant(EPOCH));
+        judge.set_rings(rings(members), Instant(EPOCH));
         let mut court = Self {
             judge,
             members,

@@ -338,9 +338,7 @@ fn absurd_numbers_do_no_harm() {
 #[test]
 fn a_smaller_roster_forgets_who_left() {
     let mut court = Court::new(20);
-    court
-        .judge
-        .set_roster(&super::roster(5), court.instant(court.now));
+    court.judge.set_rings(super::rings(5), court.instant(court.now));
     assert_eq!((court.judge.subjects.len(), court.judge.peers.len()), (5, 5));
     assert_eq!(court.judge.status(court.instant(court.now)).count(), 5);
     court.members = 5;
