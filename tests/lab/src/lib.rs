@@ -48,6 +48,7 @@ pub mod topology;
 
 // How it is run.
 pub mod api;
+pub mod audit;
 pub mod client;
 pub mod command;
 pub mod control;
