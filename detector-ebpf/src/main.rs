@@ -16,16 +16,16 @@
 )]
 
 // On the host only the tests call the responder.
-#[cfg(any(target_arch = "bpf", clippy, test))]
+#[cfg(any(target_arch = "bpf", clippy, doc, test))]
 mod frame;
-#[cfg(any(target_arch = "bpf", clippy, test))]
+#[cfg(any(target_arch = "bpf", clippy, doc, test))]
 mod headers;
-#[cfg(any(target_arch = "bpf", clippy, test))]
+#[cfg(any(target_arch = "bpf", clippy, doc, test))]
 mod responder;
 
-#[cfg(any(target_arch = "bpf", clippy))]
+#[cfg(any(target_arch = "bpf", clippy, doc))]
 mod maps;
-#[cfg(any(target_arch = "bpf", clippy))]
+#[cfg(any(target_arch = "bpf", clippy, doc))]
 mod tc;
 
 #[cfg(target_arch = "bpf")]

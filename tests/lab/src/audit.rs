@@ -234,6 +234,7 @@ fn use_of(event: &Value) -> Option<(Right, bool)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use serde_json::json;
 
