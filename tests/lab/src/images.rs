@@ -55,10 +55,11 @@ pub fn images(cache: &Cache, progress: &mut Progress) -> Result<PathBuf> {
 /// busybox's `sleep`, which as a container's first process ends on SIGKILL only: kubelet gives a sandbox no grace.
 fn pause(path: &Path) -> Result<()> {
     let mut layer = Layer::default();
-    layer.file("bin/busybox", &fs::read(requirements::busybox()?)?, 0o755)?;
+    let busybox = requirements::busybox()?;
+    layer.file("bin/busybox", &fs::read(&busybox)?, 0o755)?;
+    layer.libraries(&busybox)?;
     layer.link("bin/sleep", "busybox")?;
     layer.link("bin/sh", "busybox")?;
-    layer.link("bin/wget", "busybox")?;
     layer.write(path, PAUSE, &["/bin/sleep", "1000000000"])
 }
 
@@ -74,9 +75,7 @@ fn nginx(path: &Path) -> Result<()> {
         &fs::read(&program).context("the package nginx has no nginx in it")?,
         0o755,
     )?;
-    for library in libraries(&program)? {
-        layer.file(library.trim_start_matches('/'), &fs::read(&library)?, 0o755)?;
-    }
+    layer.libraries(&program)?;
     layer.file("etc/nginx/nginx.conf", NGINX_CONFIG.as_bytes(), 0o644)?;
     layer.file("etc/passwd", b"root:x:0:0:root:/:/sbin/nologin\n", 0o644)?;
     layer.file("etc/group", b"root:x:0:\n", 0o644)?;
@@ -107,12 +106,17 @@ fn download(package: &str, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files that the dynamic loader would load for a program, the loader itself included.
+/// The files that the dynamic loader would load for a program, the loader itself included; none for a static one.
 fn libraries(program: &Path) -> Result<BTreeSet<String>> {
-    let listed = process::output(Command::new("ldd").arg(program), Duration::from_secs(20))?;
+    let listed = process::output(Command::new("ldd").arg(program), Duration::from_secs(20));
+    let listed = match listed {
+        Err(error) if format!("{error:#}").contains("not a dynamic executable") => return Ok(BTreeSet::new()),
+        listed => listed?,
+    };
     if let Some(line) = listed.lines().find(|line| line.contains("not found")) {
         bail!(
-            "nginx needs a library that this machine has not: {}; install its package",
+            "{} needs a library that is not installed: {}",
+            program.display(),
             line.trim()
         );
     }
@@ -148,6 +152,14 @@ impl Layer {
             path,
             bytes,
         )?)
+    }
+
+    /// What a program on this machine needs to run, at the same paths.
+    fn libraries(&mut self, program: &Path) -> Result<()> {
+        for library in libraries(program)? {
+            self.file(library.trim_start_matches('/'), &fs::read(&library)?, 0o755)?;
+        }
+        Ok(())
     }
 
     fn link(&mut self, path: &str, target: &str) -> Result<()> {

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -98,11 +98,7 @@ impl Lab {
             binary: control_plane::control_plane_binary(&cache, progress)?,
             images: images::images(&cache, progress)?,
         };
-        // Credentials lie here: for root alone.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(layout.root())?;
+        make_private(layout.root())?;
         fs::write(layout.options(), serde_json::to_vec_pretty(&setup)?)?;
         let mut owned = start_supervisor(&layout, launcher)?;
         let outcome = follow(&mut owned.child, &layout, progress);
@@ -353,7 +349,19 @@ impl Drop for Lab {
     }
 }
 
-/// Starts it in a session of its own: a terminal's Ctrl-C reaches the owner, whose end it sees.
+/// Credentials lie here: for root alone. Somebody else's folder of that name could be changed by them.
+fn make_private(folder: &Path) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for path in folder.parent().into_iter().chain([folder]) {
+        let meta = fs::symlink_metadata(path)?;
+        if !meta.is_dir() || meta.uid() != 0 {
+            bail!("{} is not a folder of root's: remove it", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Starts it in a process group of its own: a terminal's Ctrl-C reaches the owner, whose end it sees.
 fn start_supervisor(layout: &Layout, launcher: &Launcher) -> Result<Owned> {
     fs::create_dir_all(layout.root().join("logs"))?;
     let log = fs::File::create(layout.log("supervisor"))?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use detector_lab::client::{Client, ErrorWindow, Outcome, request};
 use detector_lab::control::State;
 use detector_lab::lab::{Lab, Launcher};
 use detector_lab::machine::Power;
+use detector_lab::netns::Namespace;
 use detector_lab::options::Options;
 use detector_lab::progress::Progress;
 use detector_lab::workload::{deploy_nginx, nginx_targets};
@@ -104,6 +106,18 @@ fn a_node_is_cut_and_comes_back_and_nothing_is_left() -> Result<()> {
             "no answer through {target}: {answer:?}"
         );
     }
+
+    // Behind the service's address too, as any process of a node would ask.
+    let service = lab.kubectl(&["get", "service", "nginx", "-o", "jsonpath={.spec.clusterIP}"])?;
+    let node = state.hosts.first().context("no host")?;
+    let answer = request(
+        &Namespace::open(&node.network)?,
+        SocketAddr::new(service.trim().parse()?, 80),
+    )?;
+    ensure!(
+        answer.outcome == Outcome::Answered,
+        "no answer by the service's address: {answer:?}"
+    );
 
     // A power cut: nothing runs there any more, its cable is dead, and some clients of the others notice.
     let victim = state
