@@ -19,6 +19,7 @@
 //! | [`disk`] | the state directory: key, roster's copy, incidents; a static roster's file |
 //! | [`local::systemd`], [`local::kubelet`] | the host's own services |
 //! | [`status`] | the unix socket of `detector status` |
+//! | [`kube`] | the API servers |
 //! | [`realtime`] | the mesh socket, the real-time thread, the way to tokio |
 
 // Words that every module speaks.
@@ -57,6 +58,9 @@ pub mod steward;
 
 // What is written, in which order, by whom.
 pub mod remedy;
+
+// Kubernetes: watches, and what carries out the writes (IO).
+pub mod kube;
 
 // What a node knows of itself.
 pub mod local;

@@ -33,6 +33,7 @@ pub(super) struct Book {
     /// Somebody else has changed it, or nobody knows: it is read again before it is written.
     stale: bool,
     reading: bool,
+    missed: u32,
     retry: Instant,
 }
 
@@ -112,6 +113,9 @@ impl Book {
     }
 }
 
+/// A ledger that is missing so often in a row is not just being made.
+const MISSES: u32 = 3;
+
 /// Nobody's: the ledger is everybody's.
 const NOBODY: MemberId = MemberId(0);
 
@@ -140,6 +144,7 @@ impl Remedy {
         self.book.version.clone_from(&state.resource_version);
         self.book.read = Some(read);
         self.book.stale = false;
+        self.book.missed = 0;
         // What was wanted is decided anew from what stands there now.
         self.book.wanted.clear();
         self.find_entries(now);
@@ -235,11 +240,14 @@ impl Remedy {
                 return;
             }
             Outcome::Missing => {
-                self.alarm(format!(
-                    "ledger: ConfigMap {}/{} is missing; nothing is remedied without it",
-                    crate::names::NAMESPACE,
-                    crate::names::LEDGER
-                ));
+                self.book.missed = self.book.missed.saturating_add(1);
+                if self.book.missed == MISSES {
+                    self.alarm(format!(
+                        "ledger: ConfigMap {}/{} is missing; nothing is remedied without it",
+                        crate::names::NAMESPACE,
+                        crate::names::LEDGER
+                    ));
+                }
                 String::from("missing")
             }
             Outcome::Refused(reason) => {

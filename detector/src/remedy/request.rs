@@ -67,7 +67,9 @@ fn patch(path: String, content_type: &'static str, body: Value) -> Http {
     }
 }
 
-fn node(name: &str) -> String {
+/// Path of a Node.
+#[must_use]
+pub fn node_path(name: &str) -> String {
     format!("/api/v1/nodes/{}", segment(name))
 }
 
@@ -90,7 +92,7 @@ pub fn config_map(name: &str) -> String {
 pub fn http(call: &Call, instance: &str) -> Http {
     match call {
         Call::ReadLedger => get(config_map(names::LEDGER)),
-        Call::ReadNode { name } => get(node(name)),
+        Call::ReadNode { name } => get(node_path(name)),
         Call::ListPods { node } => get(format!(
             "/api/v1/pods?fieldSelector=spec.nodeName%3D{}",
             segment(node)
@@ -115,7 +117,11 @@ pub fn http(call: &Call, instance: &str) -> Http {
             uid,
             resource_version,
             taints,
-        } => patch(node(name), MERGE, marks::taints(uid, resource_version, taints)),
+        } => patch(
+            node_path(name),
+            MERGE,
+            marks::taints(uid, resource_version, taints),
+        ),
         Call::Slice {
             namespace,
             name,
@@ -149,7 +155,7 @@ pub fn http(call: &Call, instance: &str) -> Http {
             verdict,
             at_ms,
         } => patch(
-            format!("{}/status", node(name)),
+            format!("{}/status", node_path(name)),
             STRATEGIC,
             marks::condition(uid, *verdict, *at_ms),
         ),

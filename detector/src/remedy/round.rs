@@ -163,6 +163,11 @@ mod tests {
         with_claim.claims = vec!["data".into()];
         let pods = [with_claim];
         let none = BTreeSet::new();
+        assert_eq!(
+            plan(&[pod("b", "x")], &Reads::default(), &none, &none),
+            None,
+            "its namespace"
+        );
         assert_eq!(plan(&pods, &Reads::default(), &none, &none), None);
         assert_eq!(plan(&pods, &open(), &none, &none), None);
         for shared in [false, true] {

@@ -162,3 +162,46 @@ fn a_node_that_is_gone_takes_its_entry_along() {
     assert_eq!(world.entries(), []);
     assert!(!world.stewards[0].remedy.cases.contains_key(&id("n0")));
 }
+
+#[test]
+fn a_conflict_of_the_ledger_is_read_again_where_the_watch_is_silent() {
+    let mut world = World::new(9, 2, Mode::Enforce);
+    world.run(ms(100));
+    world.watches = false;
+    // Both at once: neither hears of the other's words but by a conflict.
+    world.kill_node("n0");
+    world.run(ms(60_000));
+    assert_eq!(world.terminating("n0").len(), 2);
+    let reads = world.reads_of_ledger;
+    assert!((3..60).contains(&reads), "{reads}");
+}
+
+#[test]
+fn a_taint_without_an_entry_is_found_on_its_node_and_taken_off() {
+    let mut world = World::new(9, 0, Mode::Enforce);
+    let node = world.nodes.get_mut("n0").unwrap();
+    node.taints = crate::remedy::marks::with_taint(&node.taints, super::world::INCIDENT);
+    world.add_steward();
+    world.run(ms(100));
+    assert!(world.nodes["n0"].is_tainted());
+    world.verdict("n0", Verdict::Alive, None);
+    world.good("n0", 50);
+    world.run(ms(1_000));
+    assert!(!world.nodes["n0"].is_tainted());
+}
+
+#[test]
+fn what_a_late_watch_shows_does_not_undo_what_is_known() {
+    let mut world = World::new(9, 1, Mode::Enforce);
+    world.run(ms(100));
+    let old = world.nodes["n0"].clone();
+    world.kill_node("n0");
+    world.run(ms(100));
+    world.show(&crate::remedy::command::ApiEvent::Node(old));
+    world.run(ms(3_000));
+    assert_eq!(
+        world.count("taint"),
+        1,
+        "it is tainted: the old state is not taken for news"
+    );
+}

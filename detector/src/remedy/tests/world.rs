@@ -64,6 +64,9 @@ pub(super) struct World {
     pub(super) fault: fn(&Call, usize) -> Option<Outcome>,
     /// How marks of the pod with this name are answered instead.
     pub(super) answer_marks_of: Option<(String, Outcome)>,
+    /// Whether watches show what is written.
+    pub(super) watches: bool,
+    pub(super) reads_of_ledger: usize,
     /// Whether the judge answers looks.
     pub(super) answers_looks: bool,
     /// The steward that wrote it dies with this write done (counted from 1), its answer lost.
@@ -104,6 +107,8 @@ impl World {
             writes: Vec::new(),
             fault: |_, _| None,
             answer_marks_of: None,
+            watches: true,
+            reads_of_ledger: 0,
             answers_looks: true,
             kill_after: None,
             latency: ms(5),
@@ -245,6 +250,9 @@ impl World {
     }
 
     fn broadcast(&mut self, event: &ApiEvent) {
+        if !self.watches {
+            return;
+        }
         for n in 0..self.stewards.len() {
             self.post(n, ms(1), Post::Api(event.clone()));
         }
@@ -430,7 +438,10 @@ impl World {
             self.writes.push((self.now - START, n, call.clone()));
         }
         match call {
-            Call::ReadLedger => Outcome::Done(Answer::Ledger(self.ledger.clone())),
+            Call::ReadLedger => {
+                self.reads_of_ledger += 1;
+                Outcome::Done(Answer::Ledger(self.ledger.clone()))
+            }
             Call::ReadNode { name } => match self.nodes.get(name) {
                 Some(node) => Outcome::Done(Answer::Node(node.clone())),
                 None => Outcome::Missing,
