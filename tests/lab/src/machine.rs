@@ -160,14 +160,16 @@ impl Machine {
         Ok(stopped)
     }
 
-    /// Kills the processes of the host whose command line has this word as its second one (`agent`, `steward`).
+    /// Kills the host's processes that run a program (by its file's name) in a role: the word behind it on the command
+    /// line, which a script's interpreter may precede.
     pub(crate) fn kill(&self, program: &str, role: &str) -> Result<usize> {
+        let is_it = |pair: &[String]| match pair {
+            [first, second] => Path::new(first).ends_with(program) && second == role,
+            _ => false,
+        };
         let mut killed = 0;
         for pid in processes::tree(self.init())? {
-            let command_line = processes::command_line(pid);
-            let is_it = command_line.first().is_some_and(|word| word.ends_with(program))
-                && command_line.get(1).is_some_and(|word| word == role);
-            if is_it {
+            if processes::command_line(pid).windows(2).any(is_it) {
                 kill_process(pid, Signal::KILL)?;
                 killed += 1;
             }
