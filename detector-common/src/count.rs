@@ -20,8 +20,30 @@ pub enum Count {
 }
 
 impl Count {
+    /// All counters that are no refusal.
+    pub const OTHERS: [Self; 5] = [
+        Self::Echoed,
+        Self::Noted,
+        Self::Sealed,
+        Self::Foreign,
+        Self::Unsent,
+    ];
+
+    /// Its name in status and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused(cause) => cause.as_str(),
+            Self::Echoed => "echoed",
+            Self::Noted => "noted",
+            Self::Sealed => "sealed",
+            Self::Foreign => "foreign",
+            Self::Unsent => "unsent",
+        }
+    }
+
     /// How many counters there are.
-    pub const LEN: u32 = Refusal::ALL.len() as u32 + 5;
+    pub const LEN: u32 = (Refusal::ALL.len() + Self::OTHERS.len()) as u32;
 
     /// The counter's place in the map.
     #[inline(always)]
@@ -46,14 +68,7 @@ mod tests {
 
     #[test]
     fn each_counter_has_a_place_of_its_own() {
-        let rest = [
-            Count::Echoed,
-            Count::Noted,
-            Count::Sealed,
-            Count::Foreign,
-            Count::Unsent,
-        ];
-        let all = Refusal::ALL.into_iter().map(Count::Refused).chain(rest);
+        let all = Refusal::ALL.into_iter().map(Count::Refused).chain(Count::OTHERS);
         assert!(all.map(Count::index).eq(0..Count::LEN));
     }
 }

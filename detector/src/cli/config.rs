@@ -6,15 +6,7 @@ use std::path::PathBuf;
 use super::raw::{Invalid, Raw};
 pub use crate::datapath::EchoChoice;
 use crate::profile::Profile;
-
-/// Whether a steward writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Decides and records.
-    Observe,
-    /// Writes as well.
-    Enforce,
-}
+use crate::remedy::Mode;
 
 /// Where members come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +111,18 @@ fn optional<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Res
     }
 }
 
+pub(super) fn optional_path(text: &str) -> Result<Option<PathBuf>, String> {
+    optional(text, path)
+}
+
+/// Where a role listens for `detector status` by default.
+pub(super) fn socket(role: &str) -> PathBuf {
+    PathBuf::from(format!("/run/node-failure-detector/{role}.sock"))
+}
+
 impl Common {
     fn validate(raw: &Raw, role: &str) -> Result<Self, Invalid> {
-        let socket = raw.get("status-socket", |text| optional(text, path))?;
+        let socket = raw.get("status-socket", optional_path)?;
         // A static roster may be given relative to where the command is run: it is for labs and trials.
         let roster = match raw.get("roster", |text| optional(text, |text| Ok(PathBuf::from(text))))? {
             Some(file) => RosterSource::File(file),
@@ -138,8 +139,7 @@ impl Common {
             port: raw.get("port", port)?,
             roster,
             state_dir: raw.get("state-dir", path)?,
-            status_socket: socket
-                .unwrap_or_else(|| PathBuf::from(format!("/run/node-failure-detector/{role}.sock"))),
+            status_socket: socket.unwrap_or_else(|| self::socket(role)),
             realtime: raw.get("realtime", |text| {
                 one_of(text, &[("fifo", true), ("normal", false)])
             })?,

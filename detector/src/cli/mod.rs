@@ -40,6 +40,8 @@ pub enum Action {
     Cleanup {
         /// The BPF file system.
         bpffs: PathBuf,
+        /// The socket of an agent that may still run: it says goodbye first.
+        socket: PathBuf,
     },
     /// Print the version.
     Version,
@@ -81,7 +83,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("cleanup")
                 .about("Remove every program, link, filter and pin of the agent from this host")
-                .args(TABLE.iter().filter(|opt| opt.name == "bpffs").map(flag)),
+                .args(TABLE.iter().filter(|opt| ["bpffs", "status-socket"].contains(&opt.name)).map(flag)),
         )
         .subcommand(Command::new("version").about("Print the version"))
 }
@@ -151,6 +153,9 @@ pub fn action(matches: &ArgMatches, environment: impl Fn(&str) -> Option<String>
             let raw = from_flags(For::Agent, cleanup, &environment, None)?;
             Ok(Action::Cleanup {
                 bpffs: raw.get("bpffs", config::path)?,
+                socket: raw
+                    .get("status-socket", config::optional_path)?
+                    .unwrap_or_else(|| config::socket("agent")),
             })
         }
         _ => Ok(Action::Version),

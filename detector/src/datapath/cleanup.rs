@@ -1,5 +1,6 @@
 //! `detector cleanup`: the kernel forgets us.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -16,6 +17,17 @@ pub struct Removed {
     pub filters: usize,
     /// Whether there were pinned maps and programs.
     pub pins: bool,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pins = if self.pins { "the pins" } else { "no pins" };
+        write!(
+            f,
+            "{} tcx links, {} legacy filters, {pins}",
+            self.links, self.filters
+        )
+    }
 }
 
 /// Detaches the program everywhere and removes all pins. The clsact qdisc stays where a legacy filter needed it: others

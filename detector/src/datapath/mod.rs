@@ -25,6 +25,7 @@ use std::error::Error as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use detector_common::check::Refusal;
 use detector_common::count::Count;
 use detector_common::state::{Me, PeerKey, PeerState};
 
@@ -309,5 +310,13 @@ impl Counters {
     #[must_use]
     pub fn user(&self, what: Count) -> u64 {
         self.user.get(&what.index()).copied().unwrap_or(0)
+    }
+
+    /// All that are not zero, by name: the kernel's and the socket's.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<&'static str, (u64, u64)> {
+        let all = Refusal::ALL.into_iter().map(Count::Refused).chain(Count::OTHERS);
+        let counted = all.map(|what| (what.as_str(), (self.kernel(what), self.user(what))));
+        counted.filter(|(_, count)| *count != (0, 0)).collect()
     }
 }

@@ -1,0 +1,273 @@
+//! `detector agent`: everything around the real-time thread.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use detector::agent::{Agent, Event, Neighbours};
+use detector::cli::config::{AgentConfig, RosterSource};
+use detector::clock;
+use detector::datapath::{Config, Datapath, pinned_keys_exist};
+use detector::disk::{FileSource, StateDir};
+use detector::identity::MemberId;
+use detector::keys::HostKey;
+use detector::keys::record::{Decision, KeyRecord};
+use detector::local::farewell::farewell;
+use detector::local::kubelet::{self, KubeletHealth};
+use detector::local::systemd::{BUS_SOCKET, SYSTEMD_SOCKET, host_state};
+use detector::message::Farewell;
+use detector::realtime::agent::{AgentLoop, FromAgent, ToAgent};
+use detector::realtime::mailbox::{AsyncInbox, Outbox, mailbox};
+use detector::realtime::socket::MeshSocket;
+use detector::realtime::thread;
+use detector::rings::Rings;
+use detector::roster::source::Source;
+use detector::roster::{PublicKey, Roster};
+use detector::status::{self, Question};
+use detector_common::packet::health;
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::members::{AnySource, Pairs, addresses};
+
+/// Messages that wait on either side of the real-time thread.
+const MAILBOX: usize = 256;
+
+/// How long `detector cleanup` waits for the agent to end.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Runs until a signal, or until `detector cleanup` asks it to leave.
+pub(crate) fn run(config: AgentConfig) -> anyhow::Result<()> {
+    super::prepare(&config.common)?;
+    super::runtime()?.block_on(agent(config))
+}
+
+/// Asks an agent that may run behind `socket` to say goodbye as one that is removed, and waits for its end.
+pub(crate) fn say_left(socket: &Path) -> anyhow::Result<()> {
+    super::small_runtime()?.block_on(async {
+        if status::ask(socket, Question::Leave).await.is_err() {
+            return Ok(());
+        }
+        let gone = async {
+            while UnixStream::connect(socket).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LEAVE_PATIENCE, gone).await.with_context(|| {
+            format!(
+                "{}: the agent was told to leave, and still runs",
+                socket.display()
+            )
+        })
+    })
+}
+
+async fn agent(config: AgentConfig) -> anyhow::Result<()> {
+    let common = &config.common;
+    let state = StateDir::open(&common.state_dir)?;
+    let boot = clock::boot_id().context("/proc/sys/kernel/random/boot_id")?;
+    let (uid, announced, mut source) = match &common.roster {
+        RosterSource::File(path) => (
+            common.node_name.clone(),
+            None,
+            AnySource::File(FileSource::new(path.clone())),
+        ),
+        RosterSource::Kubernetes { .. } => anyhow::bail!("unreachable"),
+    };
+    let own = MemberId::of_node(&uid);
+    let key = host_key(&state, &uid, pinned_keys_exist(&config.bpffs), announced)?;
+
+    let incarnation = clock::random()?;
+    let low = u32::try_from(incarnation & u64::from(u32::MAX))?;
+    let mut datapath = Datapath::open(&Config {
+        port: common.port,
+        echo: config.echo,
+        bpffs: config.bpffs.clone(),
+        members: Vec::new(),
+    });
+    if let Err(error) = datapath.set_me(own.0, boot.0, low) {
+        tracing::error!(
+            error = error.reason(),
+            "the kernel program does not know who this is: the socket answers"
+        );
+    }
+    let socket = MeshSocket::bind(common.port)
+        .with_context(|| format!("port: UDP {} cannot be bound", common.port))?;
+    let (to_thread, inbox) = mailbox::<ToAgent>(MAILBOX)?;
+    let (outbox, from_thread) = mailbox::<FromAgent>(MAILBOX)?;
+    let agent = Agent::new(own, boot, incarnation, common.port, common.profile, clock::now());
+    let parts = AgentLoop {
+        agent,
+        datapath,
+        me: (own, boot),
+        socket,
+        inbox,
+        outbox,
+    };
+    let running = thread::start("mesh", common.realtime, move |scheduling| {
+        tracing::info!(%scheduling, "the probing thread runs");
+        parts.run(&scheduling)
+    })?;
+
+    let mut desk = Desk {
+        own,
+        port: common.port,
+        thread: to_thread,
+        pairs: key.map(Pairs::new),
+        echo: String::new(),
+        waiting: Vec::new(),
+        leaving: false,
+    };
+    let mut from_thread = AsyncInbox::new(from_thread)?;
+    let listener = status::bind(&common.status_socket)
+        .with_context(|| format!("status-socket: {}", common.status_socket.display()))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut polls = tokio::time::interval(kubelet::INTERVAL);
+    let mut kubelet = KubeletHealth::default();
+    tracing::info!(node = %common.node_name, id = %own, boot = %boot, port = common.port, "agent started");
+    loop {
+        tokio::select! {
+            // 1. The end: nothing may delay the goodbye.
+            _ = terminate.recv() => desk.leave(said_by_host().await),
+            _ = interrupt.recv() => desk.leave(said_by_host().await),
+            // 2. What the thread says.
+            message = from_thread.next() => {
+                if let Some(acknowledged) = desk.handle(message?).await {
+                    tracing::info!(acknowledged, "goodbye said");
+                    break;
+                }
+            }
+            // 3. Who is a member.
+            roster = source.next() => match roster {
+                Ok(roster) => desk.handle_roster(&roster),
+                Err(error) => tracing::error!(%error, "the last roster stands"),
+            },
+            // 4. How this node is.
+            _ = polls.tick(), if config.kubelet_healthz.is_some() => {
+                if let Some(address) = config.kubelet_healthz {
+                    let down = kubelet.handle_poll(kubelet::poll(address).await);
+                    desk.thread.post(ToAgent::Health(if down { health::KUBELET_DOWN } else { 0 }));
+                }
+            }
+            // 5. Who asks.
+            asked = status::next(&listener) => match asked? {
+                (Question::Status, stream) => desk.handle_question(stream),
+                (Question::Leave, stream) => {
+                    desk.leave(Farewell::Left);
+                    status::answer(stream, "{}").await;
+                }
+            },
+        }
+    }
+    let ended = running
+        .join()
+        .map_err(|_| anyhow::anyhow!("the probing thread panicked"))?;
+    ended.context("the mesh socket")
+}
+
+/// The host's key by the rules that forbid a silent new one; None: go on with the pinned keys.
+fn host_key(
+    state: &StateDir,
+    uid: &str,
+    pinned: bool,
+    announced: Option<PublicKey>,
+) -> anyhow::Result<Option<HostKey>> {
+    let decision = Decision::of(state.read_key()?, uid, pinned, announced);
+    if let Some(alarm) = decision.alarm() {
+        tracing::error!("{alarm}");
+    }
+    match decision {
+        Decision::Keep(key) => Ok(Some(key)),
+        Decision::GoOnPinned => Ok(None),
+        Decision::Make(_) => {
+            let key = HostKey(clock::random_key()?);
+            state.write_key(&KeyRecord {
+                node_uid: uid.to_owned(),
+                key: key.clone(),
+            })?;
+            tracing::info!(public_key = %key.public(), "a key was made for this host");
+            Ok(Some(key))
+        }
+    }
+}
+
+async fn said_by_host() -> Farewell {
+    farewell(&host_state(Path::new(SYSTEMD_SOCKET), Path::new(BUS_SOCKET)).await)
+}
+
+/// What tokio's side knows.
+struct Desk {
+    own: MemberId,
+    port: u16,
+    thread: Outbox<ToAgent>,
+    /// None: the host's key is gone, and the pinned ones serve on.
+    pairs: Option<Pairs>,
+    echo: String,
+    waiting: Vec<UnixStream>,
+    leaving: bool,
+}
+
+impl Desk {
+    fn leave(&mut self, farewell: Farewell) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            tracing::info!(?farewell, "saying goodbye");
+            self.thread.post(ToAgent::Farewell(farewell));
+        }
+    }
+
+    fn handle_roster(&mut self, roster: &Roster) {
+        let Some(pairs) = &mut self.pairs else {
+            return;
+        };
+        if !roster.members.contains_key(&self.own) {
+            tracing::warn!("this node is not in the roster: it is watched by nobody");
+        }
+        let pairs = pairs.with(roster, self.own);
+        let neighbours = Neighbours::new(self.own, self.port, roster, &Rings::new(roster), &pairs);
+        tracing::info!(
+            members = roster.members.len(),
+            stewards = roster.stewards.len(),
+            "roster"
+        );
+        self.thread
+            .post(ToAgent::Roster(Box::new(neighbours), addresses(roster, self.own)));
+        // The way of the echo may have changed with the routes: it is told when it has.
+        self.thread.post(ToAgent::Status);
+    }
+
+    fn handle_question(&mut self, stream: UnixStream) {
+        self.waiting.push(stream);
+        self.thread.post(ToAgent::Status);
+    }
+
+    /// Whether the goodbye was acknowledged, once it is said.
+    async fn handle(&mut self, message: FromAgent) -> Option<bool> {
+        match message {
+            FromAgent::Departed { acknowledged } => return Some(acknowledged),
+            FromAgent::Unheard(boot) => tracing::warn!(%boot, "no observer asks any more"),
+            FromAgent::KernelMaps(error) => tracing::error!(error, "the kernel's maps"),
+            FromAgent::Event(Event::LateTick) => {
+                tracing::warn!("the own tick was late: this observer abstains for a window");
+            }
+            FromAgent::Event(Event::Raised { incarnation }) => {
+                tracing::info!(incarnation, "sequences go on above those of an earlier process");
+            }
+            FromAgent::Status(snapshot) => {
+                let echo = format!("{} ({})", snapshot.echo_mode, snapshot.echo_reason);
+                if self.echo != echo {
+                    tracing::info!(mode = snapshot.echo_mode, reason = snapshot.echo_reason, "echo");
+                    self.echo = echo;
+                }
+                if !self.waiting.is_empty() {
+                    let json = serde_json::to_string(&snapshot)
+                        .unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
+                    for stream in self.waiting.drain(..) {
+                        status::answer(stream, &json).await;
+                    }
+                }
+            }
+        }
+        None
+    }
+}
