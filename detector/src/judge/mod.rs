@@ -188,8 +188,9 @@ impl Judge {
             return;
         };
         let overtaken = |greeted: Greeted| greeted.overtook(origin);
-        let over = greeting.boot == BootId(0) || subject.is_over(greeting.boot);
-        if over || subject.greeted.is_some_and(overtaken) {
+        // Control retires the older lives of an agent: another one is later, whatever it names.
+        let over = subject.is_over(greeting.boot) && subject.agent == Some(origin.incarnation);
+        if greeting.boot == BootId(0) || over || subject.greeted.is_some_and(overtaken) {
             self.counters.outdated += 1;
             return;
         }
@@ -203,6 +204,7 @@ impl Judge {
         {
             subject.parting = None;
         }
+        subject.agent = Some(origin.incarnation);
         subject.greeted = Some(Greeted {
             at: now,
             incarnation: origin.incarnation,
@@ -270,7 +272,7 @@ impl Judge {
         {
             witness.boot = report.boot;
         }
-        if let Some(boot) = subject.boot_by_quorum() {
+        if let Some(boot) = subject.boot_by_quorum(now) {
             subject.reboot(boot, now);
         }
         if report.boot != subject.boot || report.boot == BootId(0) {
@@ -321,7 +323,7 @@ impl Judge {
                 continue;
             };
             witness.boot = sighting.boot;
-            if let Some(boot) = subject.boot_by_quorum() {
+            if let Some(boot) = subject.boot_by_quorum(now) {
                 subject.reboot(boot, now);
             }
             if sighting.boot != subject.boot || sighting.boot == BootId(0) {
@@ -550,7 +552,7 @@ impl Judge {
         self.ask(id, now);
     }
 
-    /// Half the evidence: the storm guard counts it, and the remedy is warned once an incident.
+    /// Half the evidence: the storm guard counts it, and the remedy is warned once a silence.
     fn suspect(&mut self, id: MemberId, weighed: &Weighed, now: Instant) {
         let (Some(subject), Some(peer)) = (self.subjects.get_mut(&id), self.peers.get_mut(&id)) else {
             return;
@@ -571,6 +573,7 @@ impl Judge {
             && sign > old.sign
         {
             subject.returning.survived(sign.since(old.sign), now);
+            subject.warned = false;
         }
         if subject.suspicion.is_some() {
             subject.returning.interrupted(now);

@@ -80,8 +80,10 @@ pub(super) struct Subject {
     pub(super) witnesses: Vec<Witness>,
     /// Newest sign of life that is no witness's: its own messages, other members' reports.
     pub(super) sign: Option<Instant>,
-    /// Its last greeting.
+    /// Its last greeting of this boot.
     pub(super) greeted: Option<Greeted>,
+    /// The agent that greeted last, of whichever boot.
+    pub(super) agent: Option<u64>,
     /// The newest word on its health, and when that was.
     health: Option<(Instant, u32)>,
     /// Its last farewell.
@@ -124,6 +126,7 @@ impl Subject {
             witnesses: observers.iter().copied().map(Witness::new).collect(),
             sign: None,
             greeted: None,
+            agent: None,
             health: None,
             parting: None,
             says_alive_until: Instant::default(),
@@ -197,14 +200,22 @@ impl Subject {
         fresh.witnesses.iter_mut().for_each(Witness::forget);
         fresh.returning = std::mem::take(&mut self.returning);
         fresh.returning.rebooted(now);
+        fresh.agent = self.agent;
         fresh.told = self.told;
         fresh.held = self.held;
         *self = fresh;
     }
 
-    /// A boot that the subject itself has not told yet, but H of its observers have heard.
+    /// A boot that H of its observers have heard, where the subject's own word is missing: they may be later than it,
+    /// when they still name the boot before.
     #[must_use]
-    pub(super) fn boot_by_quorum(&self) -> Option<BootId> {
+    pub(super) fn boot_by_quorum(&self, now: Instant) -> Option<BootId> {
+        if self
+            .greeted
+            .is_some_and(|greeted| now.since(greeted.at) < AGENT_STALE)
+        {
+            return None;
+        }
         let named = |boot: BootId| {
             self.witnesses
                 .iter()

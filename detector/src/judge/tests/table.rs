@@ -173,6 +173,18 @@ fn a_new_boot_ends_the_incident() {
 fn a_quorum_of_observers_makes_a_boot_known_before_its_agent_greets() {
     let mut court = Court::new(9);
     court.awake.remove(&0);
+    court.seen.remove(&0);
+    for observer in [1, 2, 3, 4, 5] {
+        let mut report = court.report(0, court.now - 5, 1, 0);
+        report.boot = boot(499);
+        court.say(observer, Message::Report(report));
+    }
+    assert_eq!(
+        court.judge.subjects[&member(0)].boot,
+        boot(0),
+        "its own word is fresh"
+    );
+    court.run_to(5_000);
     for observer in [1, 2, 3, 4, 5] {
         let mut report = court.report(0, court.now - 5, 1, 0);
         report.boot = boot(500);
@@ -377,4 +389,50 @@ fn all_good_members_are_told_once() {
             .count(),
         9
     );
+}
+
+#[test]
+fn the_word_of_a_later_agent_is_believed_whatever_boot_it_names() {
+    let mut court = Court::new(9);
+    court.awake.remove(&0);
+    court.seen.remove(&0);
+    court.run_to(6_000);
+    // Nobody has heard the agent lately; its observers name another boot.
+    for observer in OTHERS {
+        let mut report = court.report(0, court.now - 5, 1, 0);
+        report.boot = boot(500);
+        court.say(observer, Message::Report(report));
+    }
+    let present = |court: &Court| court.judge.subjects[&member(0)].boot;
+    assert_eq!(present(&court), boot(500));
+    court.say(0, Message::Greeting(Court::greeting(0)));
+    assert_eq!(
+        present(&court),
+        boot(500),
+        "by the agent of the boot that is over"
+    );
+    let now = court.instant(court.now);
+    let greeting = Message::Greeting(Court::greeting(0));
+    court
+        .judge
+        .handle_message(member(0), 6, Court::clock(0, court.now), &greeting, now);
+    assert_eq!(present(&court), boot(0), "by a later one");
+}
+
+#[test]
+fn a_second_silence_is_warned_of_again() {
+    let mut court = Court::new(9);
+    court.silence(0, &OTHERS, 2_150);
+    for observer in OTHERS {
+        let echo = court.report(0, court.now - 2, 1, 0);
+        court.say(observer, Message::Report(echo));
+    }
+    court.silence(0, &OTHERS, 2_250);
+    let warning = |judgement: &Judgement| matches!(judgement, Judgement::EarlyWarning { .. });
+    let warnings = court
+        .judgements
+        .iter()
+        .filter(|(_, judgement)| warning(judgement));
+    assert_eq!(warnings.count(), 2);
+    assert!(!court.died(0));
 }
