@@ -67,7 +67,8 @@ impl Layout {
     }
 
     /// Certificates and keys.
-    pub(crate) fn pki(&self) -> PathBuf {
+    #[must_use]
+    pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }
 

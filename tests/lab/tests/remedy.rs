@@ -1,0 +1,322 @@
+//! The remediation on a real control plane, without a mesh: a judge that is told what to say, two stewards with their own
+//! service account under the roles and policies of `deploy/`, a node whose power is cut, and its return.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a lab is IO: clocks and waits; a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use detector::clock;
+use detector::identity::{BootId, IncidentId, MemberId};
+use detector::incident::{Entry, Step, Write};
+use detector::judgement::{Ask, Evidence, Judgement, Verdict};
+use detector::kube::client::Servers;
+use detector::kube::steward::{Heard, Identity, Surroundings, run};
+use detector::profile::Profile;
+use detector::remedy::Mode;
+use detector::roster::{PublicKey, Roster, StewardEntry};
+use detector_lab::detector::NAMESPACE;
+use detector_lab::kubeconfig::{self, Credential};
+use detector_lab::lab::{Lab, Launcher};
+use detector_lab::netns::Namespace;
+use detector_lab::options::Options;
+use detector_lab::progress::Progress;
+use detector_lab::topology::HUB;
+use detector_lab::workload::deploy_nginx;
+use tokio::sync::mpsc;
+
+const BOOT: BootId = BootId(1);
+const INCIDENT: IncidentId = IncidentId(2);
+
+/// What one steward told, and what it can be told.
+#[derive(Clone)]
+struct Steward {
+    records: Arc<Mutex<Vec<Entry>>>,
+    roster: Arc<Mutex<Roster>>,
+    heard: mpsc::Sender<Heard>,
+}
+
+impl Surroundings for Steward {
+    fn ask(&mut self, ask: Ask) {
+        if let Ask::Look { subject, boot, nonce } = ask {
+            let _full = self.heard.try_send(Heard::Judgement(Judgement::Looked {
+                subject,
+                boot,
+                nonce,
+                dead: true,
+                evidence: Evidence::default(),
+                at: clock::now(),
+            }));
+        }
+    }
+
+    fn roster(&mut self, roster: &Roster) {
+        self.roster
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(roster);
+    }
+
+    fn record(&mut self, entry: &Entry) {
+        self.records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(entry.clone());
+    }
+}
+
+impl Steward {
+    fn roster(&self) -> Roster {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn steps(&self) -> Vec<Entry> {
+        self.records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn say(&self, judgement: Judgement) -> Result<()> {
+        self.heard
+            .try_send(Heard::Judgement(judgement))
+            .context("the steward has ended")
+    }
+}
+
+/// Starts a steward on a thread of its own in the hub's network.
+fn start(hub: Namespace, kubeconfig: &Path, n: u8, mode: Mode) -> Steward {
+    let (heard, hears) = mpsc::channel(64);
+    let steward = Steward {
+        records: Arc::default(),
+        roster: Arc::default(),
+        heard,
+    };
+    let identity = Identity {
+        entry: StewardEntry {
+            id: MemberId(u64::from(n)),
+            node: format!("steward-{n}"),
+            address: (HUB, 9_000 + u16::from(n)).into(),
+            key: PublicKey([n; 32]),
+        },
+        mode,
+        profile: Profile::LAN,
+    };
+    let (hub, kubeconfig, surroundings) = (hub, kubeconfig.to_owned(), steward.clone());
+    std::thread::spawn(move || {
+        let ended = hub.enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let servers = Servers::connect(Some(&kubeconfig)).await?;
+                run(servers, identity, hears, surroundings).await?;
+                anyhow::Ok(())
+            })
+        });
+        if let Err(error) = ended.and_then(|ended| ended) {
+            eprintln!("steward {n} ended: {error:#}");
+        }
+    });
+    steward
+}
+
+fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    while !holds()? {
+        ensure!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn changed(subject: MemberId, verdict: Verdict) -> Judgement {
+    Judgement::Changed {
+        subject,
+        boot: BOOT,
+        incident: (verdict == Verdict::Dead).then_some(INCIDENT),
+        verdict,
+        evidence: Evidence::default(),
+        farewell: None,
+        longest_silence: Duration::ZERO,
+        at: clock::now(),
+    }
+}
+
+/// Milliseconds from `since_us` to the last answered write of each kind, and how many there were.
+fn times(steps: &[Entry], since_us: u64) -> BTreeMap<Write, (usize, u64)> {
+    let mut times = BTreeMap::new();
+    for entry in steps.iter().filter(|entry| entry.at_us >= since_us) {
+        if let Step::Written { write, .. } = &entry.step {
+            let (count, last) = times.entry(*write).or_insert((0, 0));
+            *count += 1;
+            *last = (entry.at_us - since_us) / 1_000;
+        }
+    }
+    times
+}
+
+#[test]
+fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<()> {
+    let options = Options::new(&format!("remedy-{}", std::process::id()));
+    let launcher = Launcher::program(env!("CARGO_BIN_EXE_lab"));
+    let lab = Lab::up(&options, &launcher, &mut Progress::terminal())?;
+    lab.apply_deploy()?;
+    deploy_nginx(&lab, Duration::from_secs(60))?;
+    let token = lab.with_cluster(|cluster| cluster.token(NAMESPACE, "steward", None))?;
+    let file = tempfile::NamedTempFile::new()?;
+    let authority = lab.layout().pki().join("ca.crt");
+    kubeconfig::write(
+        file.path(),
+        &format!("https://{HUB}:6443"),
+        &authority,
+        &Credential::Token(&token),
+    )?;
+    let first = start(lab.hub()?, file.path(), 1, Mode::Enforce);
+    // One after the other: the order of the list is the order in which they act.
+    until(
+        "the first steward is in the roster",
+        Duration::from_secs(20),
+        || Ok(first.roster().stewards.len() == 1),
+    )?;
+    let second = start(lab.hub()?, file.path(), 2, Mode::Enforce);
+    let stewards = [&first, &second];
+    until(
+        "two stewards and three members in both rosters",
+        Duration::from_secs(20),
+        || {
+            let complete = |roster: Roster| roster.members.len() == 3 && roster.stewards.len() == 2;
+            Ok(complete(first.roster()) && complete(second.roster()))
+        },
+    )?;
+    until("the roster is published", Duration::from_secs(20), || {
+        let map = "node-failure-detector-roster-0";
+        let get = [
+            "-n",
+            NAMESPACE,
+            "get",
+            "configmap",
+            map,
+            "--ignore-not-found",
+            "-o",
+            "jsonpath={.data.members}",
+        ];
+        Ok(lab.kubectl(&get)?.matches("\"name\":\"node-").count() == 3)
+    })?;
+
+    // Death.
+    let victim = "node-2";
+    let roster = first.roster();
+    let (subject, _) = roster.named(victim).context("no such member")?;
+    let on_victim = || {
+        let selector = format!("spec.nodeName={victim}");
+        lab.kubectl(&[
+            "get",
+            "pods",
+            "-l",
+            "app=nginx",
+            "--field-selector",
+            &selector,
+            "-o",
+            "jsonpath={range .items[*]}{.metadata.name}={.metadata.deletionTimestamp} {end}",
+        ])
+    };
+    let pods = on_victim()?.split_whitespace().count();
+    ensure!(pods > 0, "no pod on the victim");
+    lab.cut(victim)?;
+    for steward in stewards {
+        steward.say(Judgement::EarlyWarning {
+            subject,
+            boot: BOOT,
+            incident: INCIDENT,
+            at: clock::now(),
+        })?;
+    }
+    std::thread::sleep(Duration::from_millis(60));
+    let verdict_us = clock::now().0 / 1_000;
+    for steward in stewards {
+        steward.say(changed(subject, Verdict::Dead))?;
+    }
+    until("all steps done", Duration::from_secs(30), || {
+        Ok(first.steps().iter().any(|entry| entry.step == Step::Closed))
+    })?;
+    let steps = first.steps();
+    let death = times(&steps, verdict_us);
+    println!("ms after the verdict, kind: (writes, last answered): {death:#?}");
+    let count = |write: Write| death.get(&write).map_or(0, |(count, _)| *count);
+    ensure!(
+        count(Write::Taint) == 1 && count(Write::Slice) >= 1,
+        "taint and slices"
+    );
+    ensure!(
+        count(Write::Delete) == pods,
+        "{pods} pods were there, {} deleted",
+        count(Write::Delete)
+    );
+    ensure!(count(Write::Mark) >= pods, "all pods are marked");
+    let failed: Vec<&Entry> = steps
+        .iter()
+        .filter(|entry| matches!(entry.step, Step::Failed { .. }))
+        .collect();
+    ensure!(failed.is_empty(), "{failed:#?}");
+    let idle = second
+        .steps()
+        .iter()
+        .all(|entry| !matches!(entry.step, Step::Decided { .. }));
+    ensure!(idle, "the second steward wrote as well: {:#?}", second.steps());
+    let left = on_victim()?;
+    ensure!(
+        !left.split_whitespace().any(|pod| pod.ends_with('=')),
+        "still there: {left}"
+    );
+    lab.kubectl(&["rollout", "status", "deployment/nginx", "--timeout=30s"])?;
+    let ledger = || {
+        lab.kubectl(&[
+            "-n",
+            NAMESPACE,
+            "get",
+            "configmap",
+            "node-failure-detector-ledger",
+            "-o",
+            "jsonpath={.data.ledger}",
+        ])
+    };
+    ensure!(ledger()?.contains("\"done\""), "{}", ledger()?);
+    let events = lab.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"])?;
+    ensure!(
+        events.contains("NodeDead") && events.contains("PodsDeleted"),
+        "{events}"
+    );
+
+    // Return.
+    lab.heal(victim)?;
+    for steward in stewards {
+        steward.say(changed(subject, Verdict::Alive))?;
+        steward.say(Judgement::Good {
+            subject,
+            boot: BOOT,
+            rounds: 50,
+            at: clock::now(),
+        })?;
+    }
+    until("taint and entry are gone", Duration::from_secs(20), || {
+        let taints = lab.kubectl(&["get", "node", victim, "-o", "jsonpath={.spec.taints}"])?;
+        Ok(!taints.contains("node-failure-detector.io") && ledger()? == "{\"v\":1,\"entries\":[]}")
+    })?;
+    until("the condition says so", Duration::from_secs(20), || {
+        let path = "jsonpath={.status.conditions[?(@.type==\"node-failure-detector.io/Reachable\")].status}";
+        Ok(lab.kubectl(&["get", "node", victim, "-o", path])? == "True")
+    })?;
+    let failed: Vec<Entry> = first.steps();
+    let failed: Vec<&Entry> = failed
+        .iter()
+        .filter(|entry| matches!(entry.step, Step::Failed { .. }))
+        .collect();
+    ensure!(failed.is_empty(), "{failed:#?}");
+    lab.down()
+}
