@@ -249,6 +249,21 @@ fn the_estimate_is_the_links_and_not_the_silences() {
 }
 
 #[test]
+fn a_burst_of_loss_weighs_no_more_than_its_time() {
+    // A tenth of the time nothing passes. The dense probes in it must not make that a half.
+    let mut world = World::settled(3);
+    for _ in 0..10 {
+        world.kill(2);
+        world.run(ms(100));
+        world.cut.clear();
+        world.run(ms(900));
+    }
+    let of = |node: usize| world.nodes[node].observer.status(world.clock(node))[1].loss;
+    let mean = (of(0) + of(1)) / 2.0;
+    assert!((0.02..0.2).contains(&mean), "{mean}");
+}
+
+#[test]
 fn a_look_at_a_living_host_is_answered_by_a_younger_echo() {
     let mut world = World::settled(9);
     let asked = world.now;
