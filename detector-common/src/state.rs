@@ -172,8 +172,12 @@ impl PeerState {
     pub fn absorb(&self, other: &Self) {
         let newest = |ours: &Word, theirs: &Word| ours.set(ours.get().max(theirs.get()));
         newest(&self.seen_at, &other.seen_at);
-        newest(&self.heard_at, &other.heard_at);
-        newest(&self.heard_sequence, &other.heard_sequence);
+        // By sequence and not by time: a path that knows of fewer sequences (a socket opened just now) takes a replay for
+        // a new probe.
+        if other.heard_sequence.get() > self.heard_sequence.get() {
+            self.heard_sequence.set(other.heard_sequence.get());
+            self.heard_at.set(other.heard_at.get());
+        }
         newest(&self.bucket, &other.bucket);
         newest(&self.echoed_highest, &other.echoed_highest);
         if other.echoed_at.get() > self.echoed_at.get() {
@@ -297,6 +301,9 @@ mod tests {
         socket.echoed_at.set(90);
         socket.echoed_boot.set(9);
         kernel.heard_at.set(80);
+        kernel.heard_sequence.set(5);
+        socket.heard_at.set(99); // a replay, to a socket that knew of nothing
+        socket.heard_sequence.set(4);
         for (slot, (ours, theirs, kept)) in [
             (Arrival::pack(1, 50), Arrival(0), Arrival::pack(1, 50)),
             (Arrival(0), Arrival::pack(2, 60), Arrival::pack(2, 60)),

@@ -6,7 +6,7 @@
 //!                  └▶ untouched: on to the next program · an echo noted: dropped · a probe: sent back
 //! ```
 //!
-//! The responder and the headers are plain functions over bytes, tested on the host; only [`tc`] and [`maps`] speak to
+//! The responder and the headers are plain functions over bytes, tested on the host; only `tc` and `maps` speak to
 //! the kernel. They are compiled for BPF, and looked at by clippy on the host (never linked there: aya-ebpf brings its
 //! own `memcpy`).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]

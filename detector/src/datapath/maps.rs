@@ -25,6 +25,9 @@ pub(super) struct KernelMaps {
     states: HashMap<MapData, u64, [u64; PeerState::WORDS]>,
     counters: PerCpuArray<MapData, u64>,
     ids: [u32; 4],
+    /// Members in the maps: all who have a state, with their keys. Spares the real-time thread a walk through the maps at
+    /// each change of the roster.
+    known: BTreeMap<u64, Option<PeerKey>>,
 }
 
 impl KernelMaps {
@@ -38,15 +41,19 @@ impl KernelMaps {
             Ok(data)
         };
         let me = Array::try_from(Map::Array(open(0, ME)?))?;
-        let keys = HashMap::try_from(Map::HashMap(open(1, KEYS)?))?;
-        let states = HashMap::try_from(Map::HashMap(open(2, STATES)?))?;
+        let keys: HashMap<_, _, [u64; PeerKey::WORDS]> = HashMap::try_from(Map::HashMap(open(1, KEYS)?))?;
+        let states: HashMap<_, _, [u64; PeerState::WORDS]> =
+            HashMap::try_from(Map::HashMap(open(2, STATES)?))?;
         let counters = PerCpuArray::try_from(Map::PerCpuArray(open(3, COUNTERS)?))?;
+        let key_of = |peer: u64| (peer, keys.get(&peer, 0).ok().map(PeerKey::from_words));
+        let known = states.keys().filter_map(Result::ok).map(key_of).collect();
         Ok(Self {
             me,
             keys,
             states,
             counters,
             ids,
+            known,
         })
     }
 
@@ -66,7 +73,7 @@ impl KernelMaps {
 
     /// Whether any member could be answered.
     pub(super) fn hold_keys(&self) -> bool {
-        self.keys.keys().next().is_some_and(|key| key.is_ok())
+        self.known.values().any(Option::is_some)
     }
 
     pub(super) fn state(&self, peer: u64) -> Option<PeerState> {
@@ -75,7 +82,8 @@ impl KernelMaps {
     }
 
     /// Joiners first: an element that a leaver gives free must not be given away while a program still writes to it.
-    /// A state comes before its key, and goes after it, so that nothing is answered without one.
+    /// A state comes before its key, and goes after it, so that nothing is answered without one. What fails is tried again
+    /// by the next call.
     pub(super) fn set_peers(&mut self, peers: &BTreeMap<u64, PeerKey>) -> Result<(), Error> {
         let mut first_error = Ok(());
         let mut note = |done: Result<(), MapError>| {
@@ -83,24 +91,41 @@ impl KernelMaps {
                 first_error = done;
             }
         };
-        let empty = [0; PeerState::WORDS];
         for (peer, key) in peers {
-            if self.states.get(peer, 0).is_err() {
-                note(self.states.insert(peer, empty, ONLY_IF_ABSENT));
-            }
-            let words = key.to_words();
-            if !matches!(self.keys.get(peer, 0), Ok(present) if present == words) {
-                note(self.keys.insert(peer, words, 0));
+            if self.known.get(peer) != Some(&Some(*key)) {
+                note(self.add(*peer, *key));
             }
         }
-        let leavers = |known: Vec<u64>| known.into_iter().filter(|peer| !peers.contains_key(peer));
-        for peer in leavers(self.keys.keys().filter_map(Result::ok).collect()) {
-            note(self.keys.remove(&peer));
-        }
-        for peer in leavers(self.states.keys().filter_map(Result::ok).collect()) {
-            note(self.states.remove(&peer));
+        let leavers: Vec<u64> = self
+            .known
+            .keys()
+            .copied()
+            .filter(|peer| !peers.contains_key(peer))
+            .collect();
+        for peer in leavers {
+            note(self.remove(peer));
         }
         Ok(first_error?)
+    }
+
+    fn add(&mut self, peer: u64, key: PeerKey) -> Result<(), MapError> {
+        if !self.known.contains_key(&peer) {
+            self.states.insert(peer, [0; PeerState::WORDS], ONLY_IF_ABSENT)?;
+            self.known.insert(peer, None);
+        }
+        self.keys.insert(peer, key.to_words(), 0)?;
+        self.known.insert(peer, Some(key));
+        Ok(())
+    }
+
+    fn remove(&mut self, peer: u64) -> Result<(), MapError> {
+        if self.known.get(&peer).is_some_and(Option::is_some) {
+            self.keys.remove(&peer)?;
+            self.known.insert(peer, None);
+        }
+        self.states.remove(&peer)?;
+        self.known.remove(&peer);
+        Ok(())
     }
 
     /// Each counter over all CPUs.
