@@ -184,11 +184,13 @@ fn echoes_go_on_without_an_agent_and_say_how_long_it_is_silent() -> Result<()> {
                 ensure!(echo.health() == 0, "{echo:?}");
                 std::thread::sleep(Duration::from_millis(20));
             }
+            let least = killed.elapsed().as_millis();
             let silent = u128::from(asker.ask()?.context("no echo")?.agent_age_ms());
-            let passed = killed.elapsed().as_millis();
+            // It stamps each 50 ms, where it gets a CPU.
+            let most = killed.elapsed().as_millis() + 1_000;
             ensure!(
-                (passed.saturating_sub(50)..=passed + 100).contains(&silent),
-                "{silent} ms of {passed}"
+                (least..=most).contains(&silent),
+                "{silent} ms, not {least} to {most}"
             );
             Ok(())
         })
@@ -254,6 +256,9 @@ fn another_program_takes_over_the_link() -> Result<()> {
 #[test]
 fn going_over_to_the_other_hook_leaves_one_and_misses_nothing() -> Result<()> {
     in_a_net(|net| {
+        // The kernel stops an interface's sending for a moment when this qdisc comes: not what is asked here.
+        net.subject
+            .exec(&["tc", "qdisc", "add", "dev", "eth0", "clsact"])?;
         drop(net.start(&subject("tc"))?);
         net.asker(v4(3), v4(2))?.warm_up()?;
         let stop = AtomicBool::new(false);
@@ -261,13 +266,17 @@ fn going_over_to_the_other_hook_leaves_one_and_misses_nothing() -> Result<()> {
             let asking = scope.spawn(|| ask_all_the_time(net, &stop));
             let gone_over = ["clsact", "tc", "clsact", "tc"].into_iter().try_for_each(|way| {
                 drop(net.start(&subject(way))?);
-                let held = held(net)?;
-                let hook = hooks(&held);
                 let wanted = if way == "tc" { "at tcx" } else { "filter" };
-                ensure!(
-                    hook.len() == 1 && hook.iter().all(|line| line.starts_with(wanted)),
-                    "{way}: {held:#?}"
-                );
+                // The kernel detaches a link in its own time.
+                let deadline = Instant::now() + Duration::from_secs(1);
+                loop {
+                    let held = held(net)?;
+                    let hook = hooks(&held);
+                    if hook.len() == 1 && hook.iter().all(|line| line.starts_with(wanted)) {
+                        break;
+                    }
+                    ensure!(Instant::now() < deadline, "{way}: {held:#?}");
+                }
                 Ok(())
             });
             stop.store(true, Ordering::Relaxed);
