@@ -17,8 +17,6 @@ pub enum RosterSource {
     Kubernetes {
         /// Empty: the pod's service account.
         kubeconfig: Option<PathBuf>,
-        /// Of roster and ledger.
-        namespace: String,
     },
 }
 
@@ -128,7 +126,6 @@ impl Common {
             Some(file) => RosterSource::File(file),
             None => RosterSource::Kubernetes {
                 kubeconfig: raw.get("kubeconfig", |text| optional(text, path))?,
-                namespace: raw.get("namespace", required)?,
             },
         };
         Ok(Self {

@@ -95,12 +95,6 @@ pub const TABLE: &[Opt] = &[
         "kubeconfig file; default: the pod's service account",
     ),
     opt(
-        "namespace",
-        For::Both,
-        "node-failure-detector",
-        "namespace of the roster and the ledger",
-    ),
-    opt(
         "mode",
         For::Steward,
         "observe",

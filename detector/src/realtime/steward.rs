@@ -10,6 +10,7 @@ use super::thread::Scheduling;
 use super::wait::wait;
 use super::{BATCH, MAX_DATAGRAM};
 use crate::clock;
+use crate::identity::MemberId;
 use crate::judgement::{Ask, Judgement};
 use crate::steward::{Members, Steward, StewardCommand, StewardStatus};
 
@@ -29,6 +30,8 @@ pub enum ToSteward {
 pub enum FromSteward {
     /// For the remedy.
     Judged(Box<Judgement>),
+    /// Another steward greeted.
+    Fellow(MemberId),
     /// As asked for.
     Status(Box<StewardSnapshot>),
 }
@@ -92,6 +95,7 @@ impl StewardLoop {
                     StewardCommand::Judged(judgement) => {
                         self.outbox.post(FromSteward::Judged(Box::new(judgement)));
                     }
+                    StewardCommand::Fellow(fellow) => _ = self.outbox.post(FromSteward::Fellow(fellow)),
                     StewardCommand::Datagram(transmit) => _ = self.socket.send(transmit.to, &transmit.bytes),
                 }
             }

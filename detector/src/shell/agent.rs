@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use detector::agent::{Agent, Event, Neighbours};
-use detector::cli::config::{AgentConfig, RosterSource};
+use detector::cli::config::AgentConfig;
 use detector::clock;
 use detector::datapath::{Config, Datapath, pinned_keys_exist};
-use detector::disk::{FileSource, StateDir};
+use detector::disk::StateDir;
 use detector::identity::MemberId;
 use detector::keys::HostKey;
 use detector::keys::record::{Decision, KeyRecord};
@@ -28,7 +28,8 @@ use detector_common::packet::health;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::members::{AnySource, Pairs, addresses};
+use super::host::{Host, publish};
+use super::members::{Pairs, addresses};
 
 /// Messages that wait on either side of the real-time thread.
 const MAILBOX: usize = 256;
@@ -66,16 +67,17 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
     let common = &config.common;
     let state = StateDir::open(&common.state_dir)?;
     let boot = clock::boot_id().context("/proc/sys/kernel/random/boot_id")?;
-    let (uid, announced, mut source) = match &common.roster {
-        RosterSource::File(path) => (
-            common.node_name.clone(),
-            None,
-            AnySource::File(FileSource::new(path.clone())),
-        ),
-        RosterSource::Kubernetes { .. } => anyhow::bail!("unreachable"),
-    };
-    let own = MemberId::of_node(&uid);
-    let key = host_key(&state, &uid, pinned_keys_exist(&config.bpffs), announced)?;
+    let mut host = Host::find(common, &state).await?;
+    let own = MemberId::of_node(&host.uid);
+    let key = host_key(
+        &state,
+        &host.uid,
+        pinned_keys_exist(&config.bpffs),
+        host.announced,
+    )?;
+    if let (Some(api), Some(key)) = (&host.api, &key) {
+        publish(api.clone(), key.public());
+    }
 
     let incarnation = clock::random()?;
     let low = u32::try_from(incarnation & u64::from(u32::MAX))?;
@@ -118,6 +120,9 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
         waiting: Vec::new(),
         leaving: false,
     };
+    if let Some(copy) = host.copy.take() {
+        desk.handle_roster(&copy);
+    }
     let mut from_thread = AsyncInbox::new(from_thread)?;
     let listener = status::bind(&common.status_socket)
         .with_context(|| format!("status-socket: {}", common.status_socket.display()))?;
@@ -133,14 +138,21 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
             _ = interrupt.recv() => desk.leave(said_by_host().await),
             // 2. What the thread says.
             message = from_thread.next() => {
-                if let Some(acknowledged) = desk.handle(message?).await {
+                let message = message?;
+                if let FromAgent::Unheard(boot) = message {
+                    host.say_alive(boot);
+                }
+                if let Some(acknowledged) = desk.handle(message).await {
                     tracing::info!(acknowledged, "goodbye said");
                     break;
                 }
             }
             // 3. Who is a member.
-            roster = source.next() => match roster {
-                Ok(roster) => desk.handle_roster(&roster),
+            roster = host.source.next() => match roster {
+                Ok(roster) => {
+                    desk.handle_roster(&roster);
+                    host.keep(&state, &roster);
+                }
                 Err(error) => tracing::error!(%error, "the last roster stands"),
             },
             // 4. How this node is.
@@ -245,7 +257,9 @@ impl Desk {
     async fn handle(&mut self, message: FromAgent) -> Option<bool> {
         match message {
             FromAgent::Departed { acknowledged } => return Some(acknowledged),
-            FromAgent::Unheard(boot) => tracing::warn!(%boot, "no observer asks any more"),
+            FromAgent::Unheard(boot) => {
+                tracing::warn!(%boot, "no observer asks any more: the API is told that this boot lives")
+            }
             FromAgent::KernelMaps(error) => tracing::error!(error, "the kernel's maps"),
             FromAgent::Event(Event::LateTick) => {
                 tracing::warn!("the own tick was late: this observer abstains for a window");

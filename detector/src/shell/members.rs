@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use detector::disk::FileSource;
 use detector::identity::MemberId;
 use detector::keys::{HostKey, PairSecret};
+use detector::kube::agent::MapSource;
 use detector::roster::source::{Source, SourceError};
 use detector::roster::{PublicKey, Roster};
 
@@ -13,12 +14,15 @@ use detector::roster::{PublicKey, Roster};
 pub(crate) enum AnySource {
     /// A static file.
     File(FileSource),
+    /// The stewards' ConfigMaps.
+    Maps(MapSource),
 }
 
 impl Source for AnySource {
     async fn next(&mut self) -> Result<Roster, SourceError> {
         match self {
             Self::File(source) => source.next().await,
+            Self::Maps(source) => source.next().await,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What the binary does with the library: tokio, signals, logs, and the way between them and the real-time thread.
 
 pub(crate) mod agent;
+pub(crate) mod fixed;
+pub(crate) mod host;
 pub(crate) mod members;
 pub(crate) mod steward;
 pub(crate) mod table;

@@ -1,6 +1,4 @@
-//! `detector steward`: the remedy, and everything around the real-time thread.
-
-use std::time::Duration;
+//! `detector steward`: everything around the real-time thread and the remedy.
 
 use anyhow::Context;
 use detector::cli::config::{RosterSource, StewardConfig};
@@ -8,21 +6,25 @@ use detector::clock;
 use detector::disk::{FileSource, IncidentLog, StateDir};
 use detector::identity::MemberId;
 use detector::incident::Entry;
+use detector::judgement::Ask;
+use detector::keys::HostKey;
+use detector::kube::agent::AgentApi;
+use detector::kube::client::Servers;
+use detector::kube::steward::{Heard, Identity, Surroundings};
 use detector::realtime::mailbox::{AsyncInbox, Outbox, mailbox};
 use detector::realtime::socket::MeshSocket;
 use detector::realtime::steward::{FromSteward, StewardLoop, ToSteward};
 use detector::realtime::thread;
-use detector::remedy::command::{ApiEvent, Command, Outcome};
-use detector::remedy::{self, Remedy, Wall};
-use detector::roster::Roster;
 use detector::roster::source::Source;
+use detector::roster::{Roster, StewardEntry};
 use detector::status::{self, Question};
 use detector::steward::{Members, Steward};
-use detector::time::Instant;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
-use super::members::{AnySource, Pairs};
+use super::fixed;
+use super::members::Pairs;
 
 /// Messages that wait on either side of the real-time thread: a verdict on each of 1,000 members, twice.
 const MAILBOX: usize = 2_048;
@@ -36,29 +38,8 @@ pub(crate) fn run(config: StewardConfig) -> anyhow::Result<()> {
 async fn steward(config: StewardConfig) -> anyhow::Result<()> {
     let common = &config.common;
     let state = StateDir::open(&common.state_dir)?;
-    let (own, pairs, mut source) = match &common.roster {
-        RosterSource::File(path) => {
-            let record = state.read_key()?.with_context(|| {
-                format!(
-                    "state-dir: {} holds no key; `detector keygen` makes one",
-                    common.state_dir.display()
-                )
-            })?;
-            let mut source = FileSource::new(path.clone());
-            let roster = source.next().await?;
-            let public = record.key.public();
-            let entry = roster.stewards.iter().find(|steward| steward.key == public);
-            let own = entry
-                .with_context(|| format!("roster: no steward has the key {public} of this one"))?
-                .id;
-            (
-                own,
-                Pairs::new(record.key),
-                AnySource::File(FileSource::new(path.clone())),
-            )
-        }
-        RosterSource::Kubernetes { .. } => anyhow::bail!("unreachable"),
-    };
+    let (entry, key, api) = who_am_i(&config, &state).await?;
+    let own = entry.id;
 
     let socket = MeshSocket::bind(config.steward_port)
         .with_context(|| format!("steward-port: UDP {} cannot be bound", config.steward_port))?;
@@ -75,53 +56,71 @@ async fn steward(config: StewardConfig) -> anyhow::Result<()> {
         tracing::info!(%scheduling, "the judging thread runs");
         parts.run(&scheduling)
     })?;
+    let mut from_thread = AsyncInbox::new(from_thread)?;
 
-    let remedy_config = remedy::Config {
-        own,
-        own_node: common.node_name.clone(),
-        mode: config.mode,
-        profile: common.profile,
-        seed: clock::random()?,
-    };
-    let mut desk = Desk {
+    let office = Office {
         own,
         port: common.port,
-        thread: to_thread,
-        pairs,
-        remedy: Remedy::new(
-            remedy_config,
-            Wall {
-                at: clock::now(),
-                ms: clock::wall_ms(),
-            },
-        ),
+        thread: to_thread.clone(),
+        pairs: Pairs::new(key),
         incidents: state.incidents(),
-        waiting: Vec::new(),
     };
-    let mut from_thread = AsyncInbox::new(from_thread)?;
+    let identity = Identity {
+        entry,
+        mode: config.mode,
+        profile: common.profile,
+    };
+    let (heard, hears) = mpsc::channel(MAILBOX);
+    let remedy: std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> =
+        match (api, &common.roster) {
+            (Some(servers), _) => {
+                Box::pin(
+                    async move { Ok(detector::kube::steward::run(servers, identity, hears, office).await?) },
+                )
+            }
+            (None, RosterSource::File(path)) => {
+                Box::pin(fixed::run(FileSource::new(path.clone()), identity, hears, office))
+            }
+            (None, RosterSource::Kubernetes { .. }) => anyhow::bail!("no API server is known"),
+        };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the remedy is a task of its own, so that a slow disk or status reader holds up no write"
+    )]
+    let mut remedy = tokio::spawn(remedy);
+
     let listener = status::bind(&common.status_socket)
         .with_context(|| format!("status-socket: {}", common.status_socket.display()))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut waiting: Vec<UnixStream> = Vec::new();
     tracing::info!(node = %common.node_name, id = %own, mode = ?config.mode, port = config.steward_port, "steward started");
     loop {
-        desk.carry_out();
         tokio::select! {
             // 1. The end.
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            // 2. Verdicts.
-            message = from_thread.next() => desk.handle(message?).await,
-            // 3. Who is a member.
-            roster = source.next() => match roster {
-                Ok(roster) => desk.handle_roster(&roster),
-                Err(error) => tracing::error!(%error, "the last roster stands"),
+            ended = &mut remedy => {
+                ended.context("the remedy")??;
+                anyhow::bail!("the remedy ended by itself");
+            }
+            // 2. Verdicts: where the remedy is slow they wait here, and those that find the mailbox full are counted.
+            message = from_thread.next() => match message? {
+                FromSteward::Judged(judgement) => _ = heard.send(Heard::Judgement(*judgement)).await,
+                FromSteward::Fellow(fellow) => _ = heard.send(Heard::Steward(fellow)).await,
+                FromSteward::Status(snapshot) => {
+                    let json = serde_json::to_string(&snapshot)?;
+                    for stream in waiting.drain(..) {
+                        status::answer(stream, &json).await;
+                    }
+                }
             },
-            // 4. What is due.
-            () = sleep_until(desk.remedy.poll_timeout()) => desk.remedy.handle_timeout(clock::now()),
-            // 5. Who asks.
+            // 3. Who asks.
             asked = status::next(&listener) => match asked? {
-                (Question::Status, stream) => desk.handle_question(stream),
+                (Question::Status, stream) => {
+                    waiting.push(stream);
+                    to_thread.post(ToSteward::Status);
+                }
                 (Question::Leave, stream) => {
                     status::answer(stream, "{}").await;
                     break;
@@ -129,34 +128,77 @@ async fn steward(config: StewardConfig) -> anyhow::Result<()> {
             },
         }
     }
-    desk.thread.post(ToSteward::Stop);
+    to_thread.post(ToSteward::Stop);
     let ended = running
         .join()
         .map_err(|_| anyhow::anyhow!("the judging thread panicked"))?;
     ended.context("the mesh socket")
 }
 
-/// Sleeps until this instant of the monotonic clock.
-#[expect(clippy::disallowed_methods, reason = "the steward's one timer")]
-async fn sleep_until(at: Instant) {
-    /// What tokio's timer takes at a time; longer sleeps begin anew.
-    const MOST: Duration = Duration::from_secs(3_600);
-    tokio::time::sleep(at.since(clock::now()).min(MOST)).await;
+/// The own entry in the roster, its key, and the API where there is one.
+async fn who_am_i(
+    config: &StewardConfig,
+    state: &StateDir,
+) -> anyhow::Result<(StewardEntry, HostKey, Option<std::sync::Arc<Servers>>)> {
+    let common = &config.common;
+    match &common.roster {
+        RosterSource::File(path) => {
+            let record = state.read_key()?.with_context(|| {
+                format!(
+                    "state-dir: {} holds no key; `detector keygen` makes one",
+                    common.state_dir.display()
+                )
+            })?;
+            let public = record.key.public();
+            let roster = FileSource::new(path.clone()).next().await?;
+            let entry = roster.stewards.into_iter().find(|steward| steward.key == public);
+            let entry =
+                entry.with_context(|| format!("roster: no steward has the key {public} of this one"))?;
+            Ok((entry, record.key, None))
+        }
+        RosterSource::Kubernetes { kubeconfig } => {
+            let servers = Servers::connect(kubeconfig.as_deref()).await?;
+            let ip = match config.address {
+                Some(ip) => ip,
+                None => {
+                    let node = AgentApi::new(std::sync::Arc::clone(&servers), common.node_name.clone())
+                        .own_node()
+                        .await;
+                    let node = node.map_err(anyhow::Error::msg)?;
+                    *node
+                        .addresses
+                        .first()
+                        .with_context(|| format!("Node {} has no InternalIP", common.node_name))?
+                }
+            };
+            // It lives in memory: a steward that starts anew is another one.
+            let key = HostKey(clock::random_key()?);
+            let entry = StewardEntry {
+                id: MemberId::of_steward(&format!("{} {:016x}", common.node_name, clock::random()?)),
+                node: common.node_name.clone(),
+                address: (ip, config.steward_port).into(),
+                key: key.public(),
+            };
+            Ok((entry, key, Some(servers)))
+        }
+    }
 }
 
-/// What tokio's side knows.
-struct Desk {
+/// What the remedy reaches: the real-time thread, the incidents, the log.
+struct Office {
     own: MemberId,
     port: u16,
     thread: Outbox<ToSteward>,
     pairs: Pairs,
-    remedy: Remedy,
     incidents: IncidentLog,
-    waiting: Vec<UnixStream>,
 }
 
-impl Desk {
-    fn handle_roster(&mut self, roster: &Roster) {
+impl Surroundings for Office {
+    fn ask(&mut self, ask: Ask) {
+        self.thread.post(ToSteward::Ask(ask));
+    }
+
+    fn roster(&mut self, roster: &Roster) {
         let pairs = self.pairs.with(roster, self.own);
         let members = Members::new(self.own, self.port, roster, &pairs);
         tracing::info!(
@@ -165,49 +207,6 @@ impl Desk {
             "roster"
         );
         self.thread.post(ToSteward::Roster(Box::new(members)));
-        self.remedy.set_roster(roster, clock::now());
-    }
-
-    fn handle_question(&mut self, stream: UnixStream) {
-        self.waiting.push(stream);
-        self.thread.post(ToSteward::Status);
-    }
-
-    async fn handle(&mut self, message: FromSteward) {
-        match message {
-            FromSteward::Judged(judgement) => {
-                tracing::debug!(?judgement);
-                self.remedy.handle_judgement(&judgement, clock::now());
-            }
-            FromSteward::Status(snapshot) => {
-                let json = serde_json::to_string(&snapshot)
-                    .unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
-                for stream in self.waiting.drain(..) {
-                    status::answer(stream, &json).await;
-                }
-            }
-        }
-    }
-
-    /// Carries out what the remedy wants.
-    fn carry_out(&mut self) {
-        while let Some(command) = self.remedy.poll_command() {
-            match command {
-                Command::Call(request) => {
-                    let outcome = Outcome::Refused("a static roster has no API".to_owned());
-                    let answer = ApiEvent::Answered {
-                        id: request.id,
-                        tries: 0,
-                        outcome,
-                    };
-                    self.remedy.handle_api(answer, clock::now());
-                }
-                Command::Withheld(request) => tracing::debug!(call = ?request.call, "observe: not written"),
-                Command::Ask(ask) => _ = self.thread.post(ToSteward::Ask(ask)),
-                Command::Record(entry) => self.record(&entry),
-                Command::Alarm(alarm) => tracing::error!("{alarm}"),
-            }
-        }
     }
 
     fn record(&mut self, entry: &Entry) {

@@ -33,6 +33,8 @@ pub enum StewardCommand {
     Datagram(Transmit),
     /// For the remedy.
     Judged(Judgement),
+    /// Another steward greeted: its entry in the roster is not stale.
+    Fellow(MemberId),
 }
 
 /// See the head of this file.
@@ -122,6 +124,7 @@ impl Steward {
             return;
         };
         *heard = Some(now);
+        self.commands.push_back(StewardCommand::Fellow(received.from));
         self.misdirected += u64::from(!matches!(received.message, Message::Greeting(_)));
     }
 
