@@ -223,11 +223,13 @@ impl Servers {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The server for the n-th try (from 0): those that answered last time first, then the others.
+    /// The server for the n-th try (from 0): those that answered last time first, and of these the ones that are one
+    /// server each: behind the configured address a new connection may lead to a dead one.
     #[must_use]
     pub fn pick(&self, n: usize) -> Arc<Server> {
-        let (mut order, others): (Vec<_>, Vec<_>) = self
-            .all()
+        let mut all = self.all();
+        all.rotate_left(1);
+        let (mut order, others): (Vec<_>, Vec<_>) = all
             .into_iter()
             .partition(|server| server.healthy.load(Ordering::Relaxed));
         order.extend(others);

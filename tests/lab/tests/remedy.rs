@@ -161,22 +161,42 @@ fn times(steps: &[Entry], since_us: u64) -> BTreeMap<Write, (usize, u64)> {
     times
 }
 
-#[test]
-fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<()> {
-    let options = Options::new(&format!("remedy-{}", std::process::id()));
-    let launcher = Launcher::program(env!("CARGO_BIN_EXE_lab"));
-    let lab = Lab::up(&options, &launcher, &mut Progress::terminal())?;
-    lab.apply_deploy()?;
-    deploy_nginx(&lab, Duration::from_secs(60))?;
+/// A kubeconfig with a token of the stewards' service account.
+fn kubeconfig_of(lab: &Lab, server: &str) -> Result<tempfile::NamedTempFile> {
     let token = lab.with_cluster(|cluster| cluster.token(NAMESPACE, "steward", None))?;
     let file = tempfile::NamedTempFile::new()?;
     let authority = lab.layout().pki().join("ca.crt");
-    kubeconfig::write(
-        file.path(),
-        &format!("https://{HUB}:6443"),
-        &authority,
-        &Credential::Token(&token),
-    )?;
+    kubeconfig::write(file.path(), server, &authority, &Credential::Token(&token))?;
+    Ok(file)
+}
+
+fn up(name: &str, change: impl FnOnce(&mut Options)) -> Result<Lab> {
+    let mut options = Options::new(&format!("{name}-{}", std::process::id()));
+    change(&mut options);
+    let launcher = Launcher::program(env!("CARGO_BIN_EXE_lab"));
+    let lab = Lab::up(&options, &launcher, &mut Progress::terminal())?;
+    lab.apply_deploy()?;
+    Ok(lab)
+}
+
+fn warning(subject: MemberId) -> Judgement {
+    Judgement::EarlyWarning {
+        subject,
+        boot: BOOT,
+        incident: INCIDENT,
+        at: clock::now(),
+    }
+}
+
+fn is_closed(steward: &Steward) -> bool {
+    steward.steps().iter().any(|entry| entry.step == Step::Closed)
+}
+
+#[test]
+fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<()> {
+    let lab = up("remedy", |_| ())?;
+    deploy_nginx(&lab, Duration::from_secs(60))?;
+    let file = kubeconfig_of(&lab, &format!("https://{HUB}:6443"))?;
     let first = start(lab.hub()?, file.path(), 1, Mode::Enforce);
     // One after the other: the order of the list is the order in which they act.
     until(
@@ -230,12 +250,7 @@ fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<
     ensure!(pods > 0, "no pod on the victim");
     lab.cut(victim)?;
     for steward in stewards {
-        steward.say(Judgement::EarlyWarning {
-            subject,
-            boot: BOOT,
-            incident: INCIDENT,
-            at: clock::now(),
-        })?;
+        steward.say(warning(subject))?;
     }
     std::thread::sleep(Duration::from_millis(60));
     let verdict_us = clock::now().0 / 1_000;
@@ -243,11 +258,11 @@ fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<
         steward.say(changed(subject, Verdict::Dead))?;
     }
     until("all steps done", Duration::from_secs(30), || {
-        Ok(first.steps().iter().any(|entry| entry.step == Step::Closed))
+        Ok(is_closed(&first))
     })?;
     let steps = first.steps();
     let death = times(&steps, verdict_us);
-    println!("ms after the verdict, kind: (writes, last answered): {death:#?}");
+    eprintln!("ms after the verdict, kind: (writes, last answered): {death:#?}");
     let count = |write: Write| death.get(&write).map_or(0, |(count, _)| *count);
     ensure!(
         count(Write::Taint) == 1 && count(Write::Slice) >= 1,
@@ -318,5 +333,138 @@ fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<
         .filter(|entry| matches!(entry.step, Step::Failed { .. }))
         .collect();
     ensure!(failed.is_empty(), "{failed:#?}");
+    lab.down()
+}
+
+/// A Node that no kubelet knows, and two pods of a ReplicaSet on it.
+const GHOST: &str = r#"
+{apiVersion: v1, kind: Node, metadata: {name: ghost}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: other}}
+---
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: {name: set}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: set}}
+  template:
+    metadata: {labels: {app: set}}
+    spec: {nodeName: ghost, containers: [{name: c, image: none}]}
+"#;
+
+#[test]
+fn observe_decides_everything_and_writes_only_the_roster() -> Result<()> {
+    let lab = up("observe", |options| options.real = 0)?;
+    lab.apply(GHOST)?;
+    let versions = || {
+        let node = lab.kubectl(&[
+            "get",
+            "node",
+            "ghost",
+            "-o",
+            "jsonpath={.spec.taints} {.status.conditions[*].type}",
+        ])?;
+        let pods = lab.kubectl(&[
+            "get",
+            "pods",
+            "-o",
+            "jsonpath={.items[*].metadata.resourceVersion}",
+        ])?;
+        let map = "node-failure-detector-ledger";
+        let ledger = lab.kubectl(&["-n", NAMESPACE, "get", "configmap", map, "-o", "jsonpath={.data}"])?;
+        let events = lab.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reportingComponent}"])?;
+        anyhow::Ok((
+            node.contains("node-failure-detector"),
+            pods,
+            ledger,
+            events.contains("steward"),
+        ))
+    };
+    let file = kubeconfig_of(&lab, &format!("https://{HUB}:6443"))?;
+    let steward = start(lab.hub()?, file.path(), 1, Mode::Observe);
+    until("members", Duration::from_secs(20), || {
+        let roster = steward.roster();
+        Ok(roster.members.len() == 2 && roster.stewards.len() == 1)
+    })?;
+    until("two pods and a ledger", Duration::from_secs(20), || {
+        Ok(versions().is_ok_and(|(_, pods, ..)| pods.split_whitespace().count() == 2))
+    })?;
+    let before = versions()?;
+    let roster = steward.roster();
+    let (subject, _) = roster.named("ghost").context("no such member")?;
+    steward.say(warning(subject))?;
+    std::thread::sleep(Duration::from_millis(60));
+    steward.say(changed(subject, Verdict::Dead))?;
+    until("all steps done", Duration::from_secs(30), || {
+        Ok(is_closed(&steward))
+    })?;
+    ensure!(
+        versions()? == before,
+        "something was written: {before:?}, {:?}",
+        versions()?
+    );
+    ensure!(
+        !before.0 && before.2.is_empty() && !before.3,
+        "not a clean start: {before:?}"
+    );
+    let mut decided = BTreeMap::new();
+    for entry in steward.steps() {
+        match entry.step {
+            Step::Decided { write, enforced, .. } => {
+                ensure!(!enforced, "{write:?} was carried out");
+                *decided.entry(write).or_insert(0) += 1;
+            }
+            Step::Written { write, .. } => anyhow::bail!("{write:?} was written"),
+            _ => {}
+        }
+    }
+    ensure!(decided.get(&Write::Taint) == Some(&1), "{decided:?}");
+    ensure!(decided.get(&Write::Mark) == Some(&2), "{decided:?}");
+    ensure!(decided.get(&Write::Delete) == Some(&2), "{decided:?}");
+    lab.down()
+}
+
+#[test]
+fn an_api_server_that_dies_with_the_node_costs_one_try() -> Result<()> {
+    let lab = up("two-servers", |options| options.api_servers = 2)?;
+    deploy_nginx(&lab, Duration::from_secs(60))?;
+    // As a pod of node-1 would: through the service address, behind which both servers are.
+    let file = kubeconfig_of(&lab, "https://10.96.0.1:443")?;
+    let state = lab.state()?;
+    let host = state
+        .hosts
+        .iter()
+        .find(|host| host.name == "node-1")
+        .context("no node-1")?;
+    let steward = start(Namespace::open(&host.network)?, file.path(), 1, Mode::Enforce);
+    until("members", Duration::from_secs(20), || {
+        let roster = steward.roster();
+        Ok(roster.members.len() == 3 && roster.stewards.len() == 1)
+    })?;
+    // Both servers have been found and have answered.
+    std::thread::sleep(Duration::from_secs(5));
+    let victim = "node-3";
+    let roster = steward.roster();
+    let (subject, _) = roster.named(victim).context("no such member")?;
+    lab.cut(victim)?;
+    std::thread::sleep(Duration::from_millis(90));
+    steward.say(warning(subject))?;
+    std::thread::sleep(Duration::from_millis(60));
+    let verdict_us = clock::now().0 / 1_000;
+    steward.say(changed(subject, Verdict::Dead))?;
+    until("all steps done", Duration::from_secs(40), || {
+        Ok(is_closed(&steward))
+    })?;
+    let steps = steward.steps();
+    let death = times(&steps, verdict_us);
+    eprintln!("ms after the verdict, kind: (writes, last answered): {death:#?}");
+    let (_, tainted) = death.get(&Write::Taint).context("no taint")?;
+    ensure!(*tainted < 1_500, "tainted after {tainted} ms");
+    ensure!(
+        death.get(&Write::Delete).is_some_and(|(count, _)| *count > 0),
+        "no deletes: {steps:#?}"
+    );
+    lab.kubectl(&["rollout", "status", "deployment/nginx", "--timeout=30s"])?;
     lab.down()
 }

@@ -3,6 +3,7 @@
 use super::world::{World, id, ms};
 use crate::judgement::Verdict;
 use crate::remedy::Mode;
+use crate::remedy::command::ApiEvent;
 
 #[test]
 fn one_steward_acts_and_the_others_watch() {
@@ -152,7 +153,7 @@ fn a_node_that_is_gone_takes_its_entry_along() {
     world.nodes.remove("n0");
     world.members.retain(|member| member.name != "n0");
     let uid = super::world::uid("n0");
-    world.show(&crate::remedy::command::ApiEvent::NodeGone { uid });
+    world.show(&ApiEvent::NodeGone { uid });
     let roster = world.roster();
     let now = world.now;
     for steward in &mut world.stewards {
@@ -192,16 +193,18 @@ fn a_taint_without_an_entry_is_found_on_its_node_and_taken_off() {
 
 #[test]
 fn what_a_late_watch_shows_does_not_undo_what_is_known() {
-    let mut world = World::new(9, 1, Mode::Enforce);
-    world.run(ms(100));
-    let old = world.nodes["n0"].clone();
-    world.kill_node("n0");
-    world.run(ms(100));
-    world.show(&crate::remedy::command::ApiEvent::Node(old));
-    world.run(ms(3_000));
-    assert_eq!(
-        world.count("taint"),
-        1,
-        "it is tainted: the old state is not taken for news"
-    );
+    let run = |late: bool| {
+        let mut world = World::new(9, 1, Mode::Enforce);
+        world.run(ms(100));
+        let (node, ledger) = (world.nodes["n0"].clone(), world.ledger.clone());
+        world.kill_node("n0");
+        world.run(ms(100));
+        if late {
+            world.show(&ApiEvent::Node(node));
+            world.show(&ApiEvent::Ledger(ledger));
+        }
+        world.run(ms(15_000));
+        world.kinds()
+    };
+    assert_eq!(run(true), run(false));
 }
