@@ -128,7 +128,7 @@ impl Remedy {
     /// On behalf of a case.
     pub(super) fn whom(&self, subject: MemberId, case: &Case) -> Whom {
         let member = self.members.get(&subject).map(|member| member.name.clone());
-        let node = self.nodes.get(&subject).map(|known| known.node.name.clone());
+        let node = self.nodes.get(&subject).map(|node| node.name.clone());
         let listed = self.book.get(subject).map(|entry| entry.node.clone());
         Whom {
             subject,

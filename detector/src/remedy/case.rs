@@ -41,6 +41,8 @@ pub(super) struct Reads {
     pub(super) listing: bool,
     /// The newest list, not yet worked on.
     pub(super) pods: Option<Vec<Pod>>,
+    /// Of that list.
+    pub(super) listed: Instant,
     /// None: on its way.
     pub(super) namespaces: BTreeMap<String, Option<Namespace>>,
     /// By namespace and name, whether it is shared. None: on its way.

@@ -108,7 +108,7 @@ impl Remedy {
     }
 
     fn untaint(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
-        let Some(node) = self.nodes.get(&subject).map(|known| &known.node) else {
+        let Some(node) = self.nodes.get(&subject) else {
             return;
         };
         if case.node_busy {

@@ -6,7 +6,7 @@ use crate::judgement::{Ask, Verdict};
 use crate::remedy::case::Case;
 use crate::remedy::command::Command;
 use crate::remedy::object::Node;
-use crate::remedy::{Known, Remedy, book};
+use crate::remedy::{Remedy, book};
 use crate::time::Instant;
 
 impl Remedy {
@@ -14,26 +14,25 @@ impl Remedy {
     pub(super) fn node_seen(&mut self, node: Node, now: Instant) {
         let subject = MemberId::of_node(&node.uid);
         let old = self.nodes.get(&subject);
-        if old.is_some_and(|old| book::is_older(&node.resource_version, &old.node.resource_version)) {
+        if old.is_some_and(|old| book::is_older(&node.resource_version, &old.resource_version)) {
             return;
         }
-        let said = old.map(|old| old.alive.clone());
-        let word = node.alive.clone();
         // A word that was there when we came may be an old one.
-        let is_new = said.is_some_and(|said| said != word);
-        self.nodes.insert(
-            subject,
-            Known {
-                node,
-                alive: word.clone(),
-            },
-        );
-        if let (true, Some(word)) = (is_new, word) {
+        let is_news = old.is_some_and(|old| old.alive != node.alive);
+        let word = node.alive.clone().filter(|_| is_news);
+        let was_tainted = self.is_tainted(subject);
+        self.nodes.insert(subject, node);
+        if let Some(word) = word {
             self.says_alive(subject, &word, now);
         }
-        self.dirty.insert(subject);
-        self.counted = false;
+        if self.cases.contains_key(&subject) {
+            self.dirty.insert(subject);
+        }
+        if self.is_tainted(subject) != was_tainted {
+            self.counted = false;
+        }
         self.find_taint(subject, now);
+        self.compare(subject, now);
     }
 
     /// A Node wrote on itself that it lives: one that hears no probes but reaches the API is not dead.
@@ -69,11 +68,7 @@ impl Remedy {
 
     /// What earlier stewards left: a taint.
     pub(super) fn find_taint(&mut self, subject: MemberId, now: Instant) {
-        let taints = self
-            .nodes
-            .get(&subject)
-            .into_iter()
-            .flat_map(|known| &known.node.taints);
+        let taints = self.nodes.get(&subject).into_iter().flat_map(|node| &node.taints);
         let ours = taints.clone().find(|taint| taint.is_ours());
         if let Some(ours) = ours {
             let label = ours.value.as_deref().and_then(|label| label.parse().ok());

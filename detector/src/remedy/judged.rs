@@ -47,7 +47,7 @@ impl Remedy {
         if !self.members.contains_key(&subject) {
             return;
         }
-        self.verdict_changed(subject, *verdict, now);
+        self.compare(subject, now);
         let condemned = matches!(verdict, Verdict::Dead | Verdict::Leaving);
         let old = self.cases.remove(&subject);
         let was = old

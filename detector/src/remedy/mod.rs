@@ -106,13 +106,6 @@ struct Pretended {
     reachable: Option<String>,
 }
 
-/// A Node, and the word with which it said that it lives.
-#[derive(Clone, Debug)]
-struct Known {
-    node: Node,
-    alive: Option<String>,
-}
-
 /// The machine.
 pub struct Remedy {
     config: Config,
@@ -121,7 +114,7 @@ pub struct Remedy {
     size: budget::Size,
     stewards: Vec<StewardEntry>,
     verdicts: Verdicts,
-    nodes: BTreeMap<MemberId, Known>,
+    nodes: BTreeMap<MemberId, Node>,
     pretended: BTreeMap<MemberId, Pretended>,
     slices: SliceIndex,
     book: Book,
@@ -386,7 +379,7 @@ impl Remedy {
     fn is_tainted(&self, subject: MemberId) -> bool {
         let pretended = self.pretended.get(&subject).and_then(|pretended| pretended.taint);
         let known = self.nodes.get(&subject);
-        pretended.unwrap_or_else(|| known.is_some_and(|known| known.node.is_tainted()))
+        pretended.unwrap_or_else(|| known.is_some_and(Node::is_tainted))
     }
 
     /// The reason of the Node's condition, or what it would be.
@@ -396,7 +389,7 @@ impl Remedy {
             .get(&subject)
             .and_then(|pretended| pretended.reachable.as_deref());
         let known = self.nodes.get(&subject);
-        pretended.or_else(|| known.and_then(|known| known.node.reachable.as_deref()))
+        pretended.or_else(|| known.and_then(|node| node.reachable.as_deref()))
     }
 
     fn wall_ms(&self, at: Instant) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
+use std::time::Duration;
 
 use crate::identity::{BootId, MemberId};
 use crate::incident::Step;
@@ -20,6 +21,9 @@ use crate::time::Instant;
 pub(super) fn late_due(since: Instant, next: usize) -> Instant {
     LATE_PODS.get(next).map_or(since, |&wait| since + wait)
 }
+
+/// A list that was fetched at an early warning, and waited for the budget or the API, is made anew after this time.
+const LIST_LASTS: Duration = Duration::from_secs(2);
 
 impl Remedy {
     /// At the early warning: Node and pods, so that no read stands between the verdict and the first write. Not for more
@@ -57,7 +61,7 @@ impl Remedy {
         case.reads.listing = false;
         match outcome {
             Outcome::Done(Answer::Pods(pods)) => {
-                case.reads.pods = Some(pods);
+                (case.reads.pods, case.reads.listed) = (Some(pods), now);
                 self.read_what_decides(subject, case, now);
             }
             _ => case.retry = now + RETRY,
@@ -160,6 +164,9 @@ impl Remedy {
     /// Step 2: all marks in one burst.
     fn mark(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
         case.quiet.extend(case.reads.opted_out());
+        if now.since(case.reads.listed) > LIST_LASTS {
+            case.reads.pods = None;
+        }
         let Some(pods) = case.reads.pods.take() else {
             if !case.reads.listing && now >= case.retry {
                 self.list_pods(subject, case, now);

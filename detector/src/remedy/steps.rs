@@ -1,5 +1,7 @@
 //! The condemned: claim, taint, slices, and who goes on where somebody stopped.
 
+use std::time::Duration;
+
 use crate::identity::MemberId;
 use crate::incident::Step;
 use crate::judgement::Hold;
@@ -14,16 +16,27 @@ use crate::remedy::round::{Round, Stage};
 use crate::remedy::{RETRY, Remedy, budget, marks, order, policy, second_look};
 use crate::time::Instant;
 
+/// An entry of the ledger about a subject of whom this steward's judge has said nothing for so long.
+const ABANDONED: Duration = Duration::from_secs(60);
+
 impl Remedy {
     /// One move of one case; whether there may be another.
     pub(super) fn step(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
         self.see_entry(subject, case, now);
         if !case.is_condemned() || self.is_gone(subject) {
-            return case.verdict.is_some() && self.step_back(subject, case, now);
+            if case.verdict.is_none() {
+                self.abandon(subject, case, ABANDONED, now);
+                return false;
+            }
+            return self.step_back(subject, case, now);
         }
         let hold = self.holds(subject);
         if hold.is_some() || !self.nodes.contains_key(&subject) {
             self.set_hold(subject, case, hold, now);
+            // What keeps every steward away, not this one alone.
+            if matches!(hold, Some(Hold::OptedOut | Hold::ControlPlane)) {
+                self.abandon(subject, case, Duration::ZERO, now);
+            }
             return false;
         }
         let entry = self.book.get(subject);
@@ -46,6 +59,23 @@ impl Remedy {
         }
     }
 
+    /// An entry that nobody will go on with keeps no budget: in the course of things somebody has opted it out, or no
+    /// judge has spoken about it for a long time.
+    fn abandon(&mut self, subject: MemberId, case: &Case, after: Duration, now: Instant) {
+        let Some((entry, since)) = &case.moved else {
+            return;
+        };
+        if budget::counts(entry) && !self.book.is_busy(subject) && now >= self.abandon_turn(*since, after) {
+            let mut entry = entry.clone();
+            entry.progress = Progress::Done;
+            self.book.want(subject, Change::Put(entry));
+        }
+    }
+
+    fn abandon_turn(&self, since: Instant, after: Duration) -> Instant {
+        order::turn(since + after, self.rank)
+    }
+
     /// What keeps this subject from being acted on by this steward.
     fn holds(&self, subject: MemberId) -> Option<Hold> {
         let member = self.members.get(&subject)?;
@@ -55,9 +85,7 @@ impl Remedy {
         if member.control_plane {
             return Some(Hold::ControlPlane);
         }
-        self.nodes
-            .get(&subject)
-            .and_then(|known| policy::held_node(&known.node))
+        self.nodes.get(&subject).and_then(policy::held_node)
     }
 
     /// Records a hold once.
@@ -86,7 +114,7 @@ impl Remedy {
             self.set_hold(subject, case, Some(Hold::Ledger), now);
             return false;
         }
-        let Some(node) = self.nodes.get(&subject).map(|known| &known.node) else {
+        let Some(node) = self.nodes.get(&subject) else {
             return false;
         };
         let zone = self.members.get(&subject).map(|member| member.zone.clone());
@@ -215,7 +243,7 @@ impl Remedy {
             case.work = Work::Tainted;
             return true;
         }
-        let Some(node) = self.nodes.get(&subject).map(|known| &known.node) else {
+        let Some(node) = self.nodes.get(&subject) else {
             return false;
         };
         if case.node_busy || now < case.retry {
@@ -306,6 +334,14 @@ impl Remedy {
     pub(super) fn deadline(&self, subject: MemberId, case: &Case, now: Instant) -> Instant {
         let later = |at: Instant| if at > now { at } else { Instant::NEVER };
         let mut at = later(case.retry).min(later(slices_due(case)));
+        if let Some((_, since)) = case.moved {
+            let after = if case.verdict.is_none() {
+                ABANDONED
+            } else {
+                Duration::ZERO
+            };
+            at = at.min(later(self.abandon_turn(since, after)));
+        }
         if !case.is_condemned() {
             return at.min(self.back_deadline(subject, case, now));
         }

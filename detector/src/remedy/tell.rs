@@ -50,15 +50,26 @@ const fn event(verdict: Verdict) -> (&'static str, bool) {
 }
 
 impl Remedy {
-    /// A verdict that may have to be told.
-    pub(super) fn verdict_changed(&mut self, subject: MemberId, verdict: Verdict, now: Instant) {
-        let flight = self.tells.get(&subject).is_some_and(|tell| tell.flight);
-        let tell = Tell {
-            verdict,
-            since: now,
-            flight,
+    /// Compares what holds with what the Node's condition says: what differs is to be told.
+    pub(super) fn compare(&mut self, subject: MemberId, now: Instant) {
+        let Some((_, verdict)) = self.verdicts.get(subject) else {
+            return;
         };
-        self.tells.insert(subject, tell);
+        let old = self.tells.get(&subject);
+        if old.is_some_and(|tell| tell.verdict == verdict) {
+            return;
+        }
+        let flight = old.is_some_and(|tell| tell.flight);
+        if flight || self.is_untold(subject, verdict) {
+            let tell = Tell {
+                verdict,
+                since: now,
+                flight,
+            };
+            self.tells.insert(subject, tell);
+        } else {
+            self.tells.remove(&subject);
+        }
     }
 
     /// When it is told; one that is on its way has its answer to wait for.
@@ -87,7 +98,7 @@ impl Remedy {
             .collect();
         for (subject, verdict) in due {
             let untold = self.is_untold(subject, verdict);
-            let node = self.nodes.get(&subject).map(|known| &known.node);
+            let node = self.nodes.get(&subject);
             let Some(node) = node.filter(|_| untold) else {
                 self.tells.remove(&subject);
                 continue;
@@ -147,7 +158,7 @@ impl Remedy {
         note: String,
         now: Instant,
     ) {
-        let Some(node) = self.nodes.get(&whom.subject).map(|known| &known.node) else {
+        let Some(node) = self.nodes.get(&whom.subject) else {
             return;
         };
         let call = Call::Event {

@@ -111,6 +111,7 @@ impl World {
                 quiet = false;
                 match command {
                     StewardCommand::Judged(judgement) => self.judgements.push(judgement),
+                    StewardCommand::Fellow(_) => {}
                     StewardCommand::Datagram(transmit) => {
                         let (id, control) = self.agents.get_mut(&transmit.to).unwrap();
                         if let Ok(Some(received)) = control.handle_datagram(&transmit.bytes, now) {

@@ -221,3 +221,87 @@ fn a_storm_of_early_warnings_does_not_list_the_whole_cluster() {
         .count();
     assert!(busy <= 7, "{busy}");
 }
+
+#[test]
+fn a_node_that_opts_out_half_way_keeps_no_budget() {
+    let mut world = World::new(9, 3, Mode::Enforce);
+    world.run(ms(100));
+    world.kill_node("n0");
+    world.run(ms(300));
+    let version = world.next_version();
+    let node = world.nodes.get_mut("n0").unwrap();
+    (node.spared, node.resource_version) = (Some("opted out"), version);
+    let node = node.clone();
+    world.show(&ApiEvent::Node(node));
+    world.run(ms(10_000));
+    assert_eq!((world.count("mark"), world.count("delete")), (3, 0));
+    world.kill_node("n1");
+    world.run(ms(10_000));
+    assert_eq!(world.terminating("n1").len(), 2);
+}
+
+#[test]
+fn an_entry_that_no_judge_speaks_about_keeps_no_budget() {
+    let mut world = World::new(9, 1, Mode::Enforce);
+    world.run(ms(100));
+    world.kill_node("n0");
+    world.run(ms(300));
+    world.stewards[0].alive = false;
+    world.add_steward();
+    world.run(ms(70_000));
+    world.kill_node("n1");
+    world.run(ms(10_000));
+    assert_eq!(world.terminating("n1").len(), 2);
+    // And when one speaks, it goes on.
+    world.verdict("n0", Verdict::Dead, None);
+    world.run(ms(15_000));
+    assert!(world.nodes["n0"].is_tainted());
+    world.verdict("n0", Verdict::Alive, None);
+    world.good("n0", 50);
+    world.run(ms(15_000));
+    assert!(!world.nodes["n0"].is_tainted());
+}
+
+#[test]
+fn a_list_that_grew_old_while_the_budget_was_full_is_made_anew() {
+    let mut world = World::new(9, 1, Mode::Enforce);
+    world.run(ms(100));
+    world.kill_node("n0");
+    world.kill_node("n1");
+    world.run(ms(3_000));
+    assert!(!world.nodes["n1"].is_tainted());
+    world.add_pod("n1", "meanwhile", "ReplicaSet");
+    world.run(ms(3_500));
+    assert!(
+        world.pods["uid-n1-meanwhile"].1.marked,
+        "with the first burst, not with a later one"
+    );
+}
+
+#[test]
+fn five_thousand_nodes_are_taken_in_and_their_heartbeats_cost_nothing() {
+    let mut world = World::new(1, 0, Mode::Enforce);
+    world.add_steward();
+    let steward = &mut world.stewards[0].remedy;
+    let node = |n: usize, version: usize| {
+        ApiEvent::Node(crate::remedy::object::Node {
+            name: format!("n{n}"),
+            uid: format!("uid-n{n}"),
+            resource_version: version.to_string(),
+            ..Default::default()
+        })
+    };
+    for version in [1, 2] {
+        for n in 0..5_000 {
+            steward.handle_api(node(n, version), super::world::START);
+        }
+    }
+    let mut commands = 0;
+    while steward.poll_command().is_some() {
+        commands += 1;
+    }
+    assert!(
+        commands <= 2,
+        "the judge is told once, the ledger read once: {commands}"
+    );
+}
