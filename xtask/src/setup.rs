@@ -122,7 +122,10 @@ fn compiler(_: &Workspace) -> Result<Found> {
 }
 
 fn linker(workspace: &Workspace) -> Result<Found> {
-    let linker = find_or_build(workspace, &Compiler::choose()?)?;
+    let compiler = Compiler::choose()
+        .ok()
+        .context("goes with the compiler that is missing")?;
+    let linker = find_or_build(workspace, &compiler)?;
     Ok(Found {
         cached: Some(matches!(linker, Linker::Found(_))),
         what: linker.path().display().to_string(),
