@@ -126,6 +126,8 @@ pub(super) struct Case {
     pub(super) deleted: usize,
     /// Spared so far, by reason.
     pub(super) spared: BTreeMap<&'static str, usize>,
+    /// When it was last heard again.
+    pub(super) back: Instant,
     /// When the last needed good round came.
     pub(super) good: Option<Instant>,
     /// Untainted: when the endpoints are looked at.
@@ -162,6 +164,7 @@ impl Case {
             quiet: BTreeSet::new(),
             deleted: 0,
             spared: BTreeMap::new(),
+            back: at,
             good: None,
             verify: None,
             deadline: Instant::NEVER,

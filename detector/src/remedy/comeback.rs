@@ -104,7 +104,7 @@ impl Remedy {
         if entry.steward == self.config.own {
             return *since;
         }
-        order::turn((*since).max(case.at) + WRITE_TIMEOUT, self.rank)
+        order::turn((*since).max(case.back) + WRITE_TIMEOUT, self.rank)
     }
 
     fn untaint(&mut self, subject: MemberId, case: &mut Case, now: Instant) {

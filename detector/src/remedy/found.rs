@@ -50,7 +50,7 @@ impl Remedy {
             && case.is_condemned()
         {
             case.verdict = Some(Verdict::Partial);
-            case.good = None;
+            (case.back, case.good) = (now, None);
             self.record(subject, Step::Revoked, now);
         }
         self.commands

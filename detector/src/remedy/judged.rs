@@ -71,6 +71,9 @@ impl Remedy {
         if condemned {
             self.condemn(subject, &mut case, judgement);
         } else {
+            if case.is_condemned() || case.verdict.is_none() {
+                case.back = *at;
+            }
             case.good = None;
         }
         case.verdict = Some(*verdict);

@@ -14,6 +14,30 @@ fn one_steward_acts_and_the_others_watch() {
     assert!(world.writes.iter().all(|(_, steward, _)| *steward == 0));
     assert_eq!(world.count("taint"), 1);
     assert_eq!(world.terminating("n0").len(), 2);
+    world.verdict("n0", Verdict::Alive, None);
+    world.good("n0", 50);
+    world.run(ms(15_000));
+    let others: Vec<_> = world
+        .writes
+        .iter()
+        .filter(|(_, steward, _)| *steward != 0)
+        .collect();
+    assert!(others.is_empty(), "{others:#?}");
+    assert_eq!(world.count("untaint"), 1);
+}
+
+#[test]
+fn a_death_that_was_revoked_is_another_stewards_to_begin_anew() {
+    let mut world = World::new(9, 2, Mode::Enforce);
+    world.run(ms(100));
+    world.kill_node("n0");
+    world.run(ms(300));
+    world.verdict("n0", Verdict::Alive, None);
+    world.run(ms(300));
+    world.stewards[0].alive = false;
+    world.kill_node("n0");
+    world.run(ms(15_000));
+    assert_eq!(world.terminating("n0").len(), 2);
 }
 
 #[test]
