@@ -12,6 +12,7 @@
 //! socket through the same order of checks, so that a lost hook kills nobody.
 
 mod attach;
+mod carrier;
 mod choice;
 mod cleanup;
 mod load;
@@ -29,6 +30,7 @@ use detector_common::check::Refusal;
 use detector_common::count::Count;
 use detector_common::state::{Me, PeerKey, PeerState};
 
+pub use self::carrier::Carrier;
 pub use self::choice::{EchoChoice, EchoMode};
 pub use self::cleanup::{Removed, cleanup, detach};
 pub use self::pins::{DEFAULT_BPFFS, pinned_keys_exist};

@@ -7,8 +7,11 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
+};
 
 const RTM_GETLINK: u16 = 18;
 const RTM_GETROUTE: u16 = 26;
@@ -20,6 +23,9 @@ const IFLA_IFNAME: u16 = 3;
 const RTN_UNICAST: u8 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+
+const IFF_RUNNING: u32 = 0x40;
+const RTMGRP_LINK: u32 = 1;
 
 const HEADER: usize = 16;
 const ROUTE_HEADER: usize = 12;
@@ -34,6 +40,16 @@ pub(super) struct Link {
     pub(super) name: String,
     /// `ARPHRD_…`: 1 is Ethernet.
     pub(super) hardware: u16,
+    /// IFF_RUNNING: it is up and has a carrier.
+    pub(super) running: bool,
+}
+
+/// A socket on which the kernel tells each change of an interface, never blocking.
+pub(super) fn link_events() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    bind(&socket, &SocketAddrNetlink::new(0, RTMGRP_LINK))?;
+    Ok(socket)
 }
 
 /// A socket to the kernel's routing, in the network namespace it was opened in.
@@ -89,12 +105,17 @@ impl Netlink {
             .get(2..4)
             .and_then(|bytes| bytes.try_into().ok())
             .map(u16::from_ne_bytes);
+        let flags = answer.get(8..12).and_then(u32_of).unwrap_or(0);
         let name = attribute(answer.get(LINK_HEADER..).unwrap_or_default(), IFLA_IFNAME)
             .and_then(|bytes| bytes.split(|byte| *byte == 0).next())
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
             .map(str::to_owned);
         match (name, hardware) {
-            (Some(name), Some(hardware)) => Ok(Link { name, hardware }),
+            (Some(name), Some(hardware)) => Ok(Link {
+                name,
+                hardware,
+                running: flags & IFF_RUNNING != 0,
+            }),
             _ => Err(malformed()),
         }
     }
@@ -198,6 +219,7 @@ mod tests {
         let mut netlink = Netlink::open().unwrap();
         let lo = netlink.link(1).unwrap();
         assert_eq!((lo.name.as_str(), lo.hardware), ("lo", 772));
+        assert!(lo.running);
         assert_eq!(netlink.interface_to("127.0.0.1".parse().unwrap()).unwrap(), None);
         assert!(netlink.link(u32::MAX).is_err());
     }

@@ -30,6 +30,8 @@ pub enum ToAgent {
     Roster(Box<Neighbours>, Vec<IpAddr>),
     /// Local health, as bits of [`detector_common::packet::health`].
     Health(u32),
+    /// Whether a link that probes leave through has a carrier.
+    Link(bool),
     /// Say goodbye and end.
     Farewell(Farewell),
     /// Tell [`FromAgent::Status`].
@@ -157,6 +159,7 @@ impl AgentLoop {
                 self.agent.handle_neighbours(*neighbours, now);
             }
             ToAgent::Health(bits) => self.agent.handle_health(bits, now),
+            ToAgent::Link(up) => self.agent.handle_link(up, now),
             ToAgent::Farewell(farewell) => {
                 self.agent.handle_farewell(farewell, now);
                 return Some(now + GOODBYE);

@@ -7,7 +7,7 @@ use anyhow::Context;
 use detector::agent::{Agent, Event, Neighbours};
 use detector::cli::config::AgentConfig;
 use detector::clock;
-use detector::datapath::{Config, Datapath, pinned_keys_exist};
+use detector::datapath::{Carrier, Config, Datapath, pinned_keys_exist};
 use detector::disk::StateDir;
 use detector::identity::MemberId;
 use detector::keys::HostKey;
@@ -118,6 +118,7 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
         pairs: key.map(Pairs::new),
         echo: String::new(),
         waiting: Vec::new(),
+        link_up: true,
         leaving: false,
     };
     if let Some(copy) = host.copy.take() {
@@ -128,6 +129,7 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
         .with_context(|| format!("status-socket: {}", common.status_socket.display()))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut carrier = Carrier::open().context("rtnetlink")?;
     let mut polls = tokio::time::interval(kubelet::INTERVAL);
     let mut kubelet = KubeletHealth::default();
     tracing::info!(node = %common.node_name, id = %own, boot = %boot, port = common.port, "agent started");
@@ -151,11 +153,13 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
             roster = host.source.next() => match roster {
                 Ok(roster) => {
                     desk.handle_roster(&roster);
+                    desk.handle_link(carrier.set_members(&addresses(&roster, own)));
                     host.keep(&state, &roster);
                 }
                 Err(error) => tracing::error!(%error, "the last roster stands"),
             },
             // 4. How this node is.
+            up = carrier.changed() => desk.handle_link(up?),
             _ = polls.tick(), if config.kubelet_healthz.is_some() => {
                 if let Some(address) = config.kubelet_healthz {
                     let down = kubelet.handle_poll(kubelet::poll(address).await);
@@ -217,6 +221,7 @@ struct Desk {
     pairs: Option<Pairs>,
     echo: String,
     waiting: Vec<UnixStream>,
+    link_up: bool,
     leaving: bool,
 }
 
@@ -246,6 +251,13 @@ impl Desk {
             .post(ToAgent::Roster(Box::new(neighbours), addresses(roster, self.own)));
         // The way of the echo may have changed with the routes: it is told when it has.
         self.thread.post(ToAgent::Status);
+    }
+
+    fn handle_link(&mut self, up: bool) {
+        if std::mem::replace(&mut self.link_up, up) != up {
+            tracing::warn!(up, "the link to the members");
+            self.thread.post(ToAgent::Link(up));
+        }
     }
 
     fn handle_question(&mut self, stream: UnixStream) {
