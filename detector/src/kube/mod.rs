@@ -18,3 +18,6 @@ pub mod steward;
 pub mod view;
 pub mod watch;
 pub mod writer;
+
+#[cfg(test)]
+mod double;

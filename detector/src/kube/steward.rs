@@ -390,3 +390,41 @@ fn slice_events(change: Change<SliceView>, known: &mut BTreeSet<(String, String)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(uid: &str) -> NodeView {
+        let mut view = NodeView::default();
+        view.metadata.uid = uid.into();
+        view
+    }
+
+    fn words(events: Vec<Seen>) -> Vec<String> {
+        let word = |seen| match seen {
+            Seen::Node(node) => format!("node {}", node.metadata.uid),
+            Seen::NodeGone(uid) => format!("gone {uid}"),
+            Seen::Synced => String::from("synced"),
+            Seen::Api(event) => format!("{event:?}"),
+            Seen::Map(name, _) | Seen::Published(name, _) => name.to_owned(),
+        };
+        events.into_iter().map(word).collect()
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_hold_is_gone() {
+        let mut known = BTreeSet::new();
+        let mut show = |change| words(node_events(change, &mut known));
+        assert_eq!(
+            show(Change::All(vec![node("a"), node("b")])),
+            ["node a", "node b", "synced"]
+        );
+        assert_eq!(show(Change::Applied(node("c"))), ["node c"]);
+        assert_eq!(show(Change::Gone(node("a"))), ["gone a"]);
+        assert_eq!(
+            show(Change::All(vec![node("c"), node("d")])),
+            ["gone b", "node c", "node d", "synced"]
+        );
+    }
+}

@@ -214,3 +214,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,16 +149,4 @@ fn pause(n: u32, drawn: u64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_are_bounded_and_drawn() {
-        for n in 1..40 {
-            let (least, most) = (pause(n, 0), pause(n, u64::MAX - 1));
-            assert!(least <= most && most <= MAX_PAUSE, "{n}: {least:?} {most:?}");
-        }
-        assert_eq!(pause(1, 0), PAUSE);
-        assert!(pause(5, 0) > pause(4, 0));
-    }
-}
+mod tests;
