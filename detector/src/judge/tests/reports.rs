@@ -176,6 +176,40 @@ fn freshness_is_judged_by_sealing() {
 }
 
 #[test]
+fn reports_that_waited_raise_no_suspicion() {
+    let mut court = asleep();
+    let began = court.now;
+    court.run_to(began + 160);
+    for observer in FIVE {
+        court.now -= 60;
+        let late = court.report(0, began, began + 12, began + 94);
+        court.now += 60;
+        court.say_late(observer, began + 100, Message::Report(late));
+    }
+    assert!(!court.judge.is_suspected(member(0)));
+}
+
+#[test]
+fn all_messages_of_a_peer_may_have_waited() {
+    let mut court = asleep();
+    let began = court.now;
+    court.silence(0, &FIVE[..4], began + 160);
+    // The fastest message of the fifth took 60 ms: by the least delay its report is fresh, by the round trip it is not.
+    let (asked, now) = (court.instant(court.now - 71), court.instant(court.now));
+    let sealed = Court::clock(5, court.now - 70);
+    let offset = &mut court.judge.peers.get_mut(&member(5)).unwrap().offset;
+    *offset = crate::offset::Offset::default();
+    offset.arrived(sealed, now);
+    offset.answered(asked, sealed, now);
+    court.pongs = false;
+    court.now -= 60;
+    let report = court.report(0, began - 60, began - 50, court.now - 6);
+    court.now += 60;
+    court.say_late(5, court.now - 60, Message::Report(report));
+    assert!(!court.died(0));
+}
+
+#[test]
 fn without_a_round_trip_no_silence_is_proven() {
     let mut court = Court::new(9);
     court.pongs = false;
