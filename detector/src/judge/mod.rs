@@ -681,8 +681,8 @@ impl Judge {
         if !reached && !heard && !look.is_over(&self.profile, now) {
             return;
         }
-        // A verdict that would not stand is not confirmed.
-        let dead = reached && !heard && hold.is_none() && subject.condemnation.is_some();
+        // A verdict that does not stand is not confirmed.
+        let dead = reached && hold.is_none() && subject.condemnation.is_some();
         subject.look = None;
         self.commands.push_back(Command::Judged(Judgement::Looked {
             subject: id,

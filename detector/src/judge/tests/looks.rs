@@ -147,3 +147,15 @@ fn a_look_at_the_living_confirms_nothing() {
         "silent by old losses, but never judged"
     );
 }
+
+#[test]
+fn a_look_confirms_no_verdict_that_does_not_stand() {
+    let mut court = dead_court();
+    court.ask(Ask::SaysAlive {
+        subject: member(0),
+        boot: boot(0),
+    });
+    look(&mut court);
+    answer(&mut court, &[1, 2, 3, 4, 5, 6, 7, 8], NONCE);
+    assert_eq!(looked(&court), [(NONCE, false)]);
+}
