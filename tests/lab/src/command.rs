@@ -12,7 +12,7 @@ use crate::lab::{self, Lab, Launcher};
 use crate::layout::Layout;
 use crate::options::{DetectorOptions, Options};
 use crate::progress::Progress;
-use crate::{init, supervisor};
+use crate::{init, mesh, supervisor};
 
 /// Which lab.
 #[derive(Debug, Args)]
@@ -85,7 +85,12 @@ enum Verb {
     Init { spec: PathBuf },
     /// Removes a lab's files and cgroups when standard input ends (internal)
     #[command(hide = true)]
-    Sweep { name: String },
+    Sweep {
+        name: String,
+        /// A mesh's, not a lab's
+        #[arg(long)]
+        mesh: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -162,10 +167,14 @@ impl LabCommand {
             }
             Verb::Supervise { name } => supervisor::run(&Layout::new(name)?, &own_launcher("supervise")?)?,
             Verb::Init { spec } => init::run(spec)?,
-            Verb::Sweep { name } => {
+            Verb::Sweep { name, mesh } => {
                 // Nothing is ever written: this is the wait for the other end to be closed.
                 std::io::stdin().read_to_end(&mut Vec::new())?;
-                lab::sweep(&Layout::new(name)?)?;
+                if *mesh {
+                    mesh::sweep(&Layout::mesh(name)?)?;
+                } else {
+                    lab::sweep(&Layout::new(name)?)?;
+                }
             }
         }
         Ok(ExitCode::SUCCESS)

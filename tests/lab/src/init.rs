@@ -1,24 +1,27 @@
 //! The first process of a host: mounts what a machine has of its own, starts the container runtime, keeps services
 //! running. When it is killed, the kernel ends everything of the host in the same stroke.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use serde::{Deserialize, Serialize};
 
+use crate::netns::Namespace;
+use crate::process::Running;
 use crate::service::Service;
 use crate::signals::Signals;
-use crate::{images, process};
+use crate::{images, process, requirements};
 
 /// A service that ended is started again after this.
 const RESTART_DELAY: Duration = Duration::from_millis(300);
@@ -51,6 +54,41 @@ pub(crate) struct Runtime {
     pub(crate) images: Vec<PathBuf>,
 }
 
+/// A boot id as no machine ever had it.
+pub(crate) fn new_boot_id() -> Result<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    Ok(text.trim().to_owned())
+}
+
+/// Starts the first process of a new PID namespace inside a host's network; `adjust` may add to the command.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn start(
+    launcher: &[String],
+    namespace: &Namespace,
+    spec: &Path,
+    log: &Path,
+    adjust: impl FnOnce(&mut Command),
+) -> Result<Running> {
+    fs::create_dir_all(log.parent().context("a log without a folder")?)?;
+    let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
+    let (program, arguments) = launcher.split_first().context("no launcher")?;
+    let mut command: Command = namespace.command(program);
+    command.args(arguments).arg("init").arg(spec);
+    command.env_clear().env("PATH", requirements::PATH);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // Out of the terminal's process group: Ctrl-C is for the one who called `lab up`.
+    command.process_group(0);
+    adjust(&mut command);
+    let here = fs::File::open("/proc/self/ns/pid")?;
+    // SAFETY: affects only in which PID namespace this thread's next child is born.
+    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }?;
+    let init = Running::start(command);
+    move_into_link_name_space(here.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+    init
+}
+
 /// Runs until it is killed.
 ///
 /// # Errors
@@ -73,6 +111,7 @@ pub(crate) fn run(spec: &Path) -> Result<()> {
         keeper
             .desired
             .extend(spec.runtime.iter().map(|runtime| runtime.service.clone()));
+        keeper.ended.clear();
         keep(&mut keeper, &signals)?;
     }
 }
@@ -167,6 +206,8 @@ struct Keeper {
     running: BTreeMap<i32, Process>,
     /// When a service that ended may start again.
     not_before: BTreeMap<String, Instant>,
+    /// Services that have ended and are not to be started again.
+    ended: BTreeSet<String>,
 }
 
 struct Process {
@@ -196,7 +237,7 @@ impl Keeper {
                 .values()
                 .any(|process| process.service.name == service.name);
             let waits = self.not_before.get(&service.name).is_some_and(|at| *at > now);
-            if runs || waits {
+            if runs || waits || self.ended.contains(&service.name) {
                 continue;
             }
             match service.command().and_then(|mut command| command.spawn()) {
@@ -224,7 +265,9 @@ impl Keeper {
             };
             let how = process::ended(ExitStatus::from_raw(status.as_raw()));
             eprintln!("{}: {how}", process.service.name);
-            if process.stopping.is_none() {
+            if !process.service.restart {
+                self.ended.insert(process.service.name);
+            } else if process.stopping.is_none() {
                 self.not_before
                     .insert(process.service.name, Instant::now() + RESTART_DELAY);
             }

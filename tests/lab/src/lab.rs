@@ -51,6 +51,13 @@ impl Launcher {
         })
     }
 
+    /// The words that start it.
+    pub(crate) fn words(&self) -> Vec<String> {
+        std::iter::once(self.program.display().to_string())
+            .chain(self.prefix.iter().cloned())
+            .collect()
+    }
+
     /// The program `lab` of this package: for tests, which know it as `env!("CARGO_BIN_EXE_lab")`.
     #[must_use]
     pub fn program(path: &str) -> Self {

@@ -8,12 +8,16 @@ use anyhow::{Result, bail};
 const ROOT: &str = "/tmp/detector-lab";
 /// A lab's cgroups are called by its name behind this.
 const CGROUP_PREFIX: &str = "detector-lab";
+/// The same for meshes, which have no supervisor: `lab down --all` would take them for dead.
+const MESH_ROOT: &str = "/tmp/detector-mesh";
+const MESH_CGROUP_PREFIX: &str = "detector-mesh";
 
 /// The folder of one lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     name: String,
     root: PathBuf,
+    cgroups: &'static str,
 }
 
 impl Layout {
@@ -22,13 +26,26 @@ impl Layout {
     /// # Errors
     /// For any other name.
     pub fn new(name: &str) -> Result<Self> {
+        Self::under(ROOT, CGROUP_PREFIX, name)
+    }
+
+    /// Of the mesh with that name; the same names are allowed.
+    ///
+    /// # Errors
+    /// For any other name.
+    pub fn mesh(name: &str) -> Result<Self> {
+        Self::under(MESH_ROOT, MESH_CGROUP_PREFIX, name)
+    }
+
+    fn under(root: &str, cgroups: &'static str, name: &str) -> Result<Self> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.is_empty() || name.len() > 24 || !name.bytes().all(fits) {
             bail!("lab name {name:?}: 1 to 24 of a-z, 0-9 and - are allowed");
         }
         Ok(Self {
             name: name.to_owned(),
-            root: Path::new(ROOT).join(name),
+            root: Path::new(root).join(name),
+            cgroups,
         })
     }
 
@@ -109,6 +126,6 @@ impl Layout {
 
     /// What the names of all its cgroups begin with. Dots part it, which no name has: `a` is not swept with `a-b`.
     pub(crate) fn cgroup_prefix(&self) -> String {
-        format!("{CGROUP_PREFIX}.{}.", self.name)
+        format!("{}.{}.", self.cgroups, self.name)
     }
 }

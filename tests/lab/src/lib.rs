@@ -21,12 +21,14 @@ mod link;
 pub mod moment;
 pub mod mounts;
 pub mod netns;
+mod power;
 pub mod process;
 mod processes;
 pub mod progress;
 pub mod requirements;
 mod service;
 mod signals;
+mod sweeper;
 
 // The echo's labs.
 pub mod echo;
@@ -45,6 +47,9 @@ pub mod layout;
 pub mod machine;
 pub mod options;
 pub mod topology;
+
+// A lab without Kubernetes: agents and stewards on a static roster.
+pub mod mesh;
 
 // How it is run.
 pub mod api;

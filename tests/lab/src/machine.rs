@@ -1,51 +1,21 @@
 //! One host of a lab: a Kubernetes node (or a steward's host) in its own network, PID, mount and host-name namespaces.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
-use serde::{Deserialize, Serialize};
 
-use crate::init::{HostSpec, Runtime};
+use crate::init::{self, HostSpec, Runtime};
 use crate::kubeconfig::write_json;
 use crate::layout::Layout;
 use crate::link::LinkSwitch;
-use crate::moment::Moment;
 use crate::netns::{Bridge, Namespace};
+pub use crate::power::{Cut, Power};
 use crate::process::Running;
 use crate::service::{Service, last_lines};
 use crate::topology::{HUB, Host, on_lan};
-use crate::{cgroup, images, process, processes, requirements};
-
-/// In which state a host is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Power {
-    /// Runs.
-    On,
-    /// Its power was cut: no process, no link.
-    Off,
-    /// Every process is stopped; its kernel goes on.
-    Paused,
-}
-
-/// When a power cut did what.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Cut {
-    /// Just before the first action: the zero of every measurement.
-    pub started: Moment,
-    /// The link is down.
-    pub link_down: Moment,
-    /// The signal that kills every process is on its way.
-    pub killed: Moment,
-    /// The last process is gone.
-    pub gone: Moment,
-}
+use crate::{cgroup, images, power, process, processes, requirements};
 
 /// A host and what holds it.
 pub(crate) struct Machine {
@@ -74,9 +44,7 @@ impl Machine {
     pub(crate) fn boot(site: &Site<'_>, host: Host) -> Result<Self> {
         let name = host.name();
         let namespace = connect(site, host).with_context(|| format!("the network of {name}"))?;
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/uuid")?
-            .trim()
-            .to_owned();
+        let boot_id = init::new_boot_id()?;
         let runtime = host
             .pods()
             .map(|subnet| runtime(site, host, &subnet))
@@ -92,7 +60,9 @@ impl Machine {
         fs::create_dir_all(&config)?;
         let path = config.join("host.json");
         write_json(&path, &serde_json::to_value(&spec)?)?;
-        let init = start_init(site, &namespace, host, &path).with_context(|| format!("starting {name}"))?;
+        let log = site.layout.log(&format!("{name}/init"));
+        let init = init::start(site.launcher, &namespace, &path, &log, |_| ())
+            .with_context(|| format!("starting {name}"))?;
         Ok(Self {
             host,
             power: Power::On,
@@ -130,27 +100,8 @@ impl Machine {
 
     /// Cuts the power: link down, and every process killed in one stroke.
     pub(crate) fn cut(&mut self, switch: &LinkSwitch) -> Result<Cut> {
-        let started = Moment::now();
-        switch
-            .set(&self.host.name(), false)
-            .context("taking the link down")?;
-        let link_down = Moment::now();
-        kill_process(self.pid()?, Signal::KILL)?;
-        let killed = Moment::now();
         self.power = Power::Off;
-        // Its end is reported when all others of its PID namespace are gone.
-        if process::wait_for(self.init.child(), Duration::from_secs(20))?.is_none() {
-            bail!(
-                "processes of {} are still there 20 s after they were killed",
-                self.host.name()
-            );
-        }
-        Ok(Cut {
-            started,
-            link_down,
-            killed,
-            gone: Moment::now(),
-        })
+        power::cut(switch, &self.host.name(), &mut self.init)
     }
 
     /// Stops every process, or lets them go on.
@@ -253,27 +204,4 @@ conf_dir = "{}"
         .map(|file| site.images.join(file))
         .to_vec();
     Ok(Runtime { service, images })
-}
-
-/// Starts the first process of a new PID namespace inside the host's network.
-fn start_init(site: &Site<'_>, namespace: &Namespace, host: Host, spec: &Path) -> Result<Running> {
-    let log = site.layout.log(&format!("{}/init", host.name()));
-    fs::create_dir_all(log.parent().context("a log without a folder")?)?;
-    let log = fs::OpenOptions::new().create(true).append(true).open(&log)?;
-    let (program, arguments) = site.launcher.split_first().context("no launcher")?;
-    let mut command: Command = namespace.command(program);
-    command.args(arguments).arg("init").arg(spec);
-    command.env_clear().env("PATH", requirements::PATH);
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    // Out of the terminal's process group: Ctrl-C is for the one who called `lab up`.
-    command.process_group(0);
-    let here = fs::File::open("/proc/self/ns/pid")?;
-    // SAFETY: affects only in which PID namespace this thread's next child is born.
-    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }?;
-    let init = Running::start(command);
-    move_into_link_name_space(
-        std::os::fd::AsFd::as_fd(&here),
-        Some(LinkNameSpaceType::ProcessID),
-    )?;
-    init
 }

@@ -101,6 +101,12 @@ impl Running {
         self.child.id()
     }
 
+    /// The same, to be signalled.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// The child itself: its pipes, `try_wait`.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child

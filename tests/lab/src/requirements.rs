@@ -14,6 +14,9 @@ pub const APT: &[&str] = &[
     "runc",
 ];
 
+/// The packages that are enough for a mesh without Kubernetes.
+pub const MESH_APT: &[&str] = &["iproute2"];
+
 /// Programs that a lab runs, beside the control plane that it builds itself.
 const PROGRAMS: &[&str] = &["containerd", "ctr", "ip", "mount", "nft", "runc"];
 

@@ -15,6 +15,8 @@ pub(crate) struct Service {
     pub(crate) environment: Vec<(String, String)>,
     /// Standard output and error are appended here.
     pub(crate) log: PathBuf,
+    /// Whether it is started again when it ends; else only when the list is read again.
+    pub(crate) restart: bool,
 }
 
 impl Service {
@@ -25,6 +27,15 @@ impl Service {
             argv: argv.into_iter().collect(),
             environment: Vec::new(),
             log: log.to_owned(),
+            restart: true,
+        }
+    }
+
+    /// The same, left alone when it ends.
+    pub(crate) fn once(self) -> Self {
+        Self {
+            restart: false,
+            ..self
         }
     }
 

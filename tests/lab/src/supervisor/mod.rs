@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -33,6 +32,7 @@ use crate::options::Options;
 use crate::progress::Progress;
 use crate::service::{Service, last_lines};
 use crate::signals::Signals;
+use crate::sweeper;
 use crate::topology::{CLIENT, HUB, Host, on_lan};
 
 /// How often a wait looks again.
@@ -102,7 +102,7 @@ impl Supervisor {
     /// Namespaces, socket, sweeper: what everything else stands on.
     fn start(layout: &Layout, launcher: &[String]) -> Result<Self> {
         let setup: Setup = serde_json::from_slice(&fs::read(layout.options())?)?;
-        let sweeper = start_sweeper(layout, launcher)?;
+        let sweeper = sweeper::start(launcher, &["sweep", layout.name()])?;
         let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?;
         // SAFETY: this thread is the only one yet; no memory or descriptor table is unshared.
         unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("a network namespace for the hub")?;
@@ -269,20 +269,4 @@ enum Wake {
     Request,
     End,
     Limit,
-}
-
-/// Starts the process that outlives this one and removes what the kernel does not: cgroups and files. Gives the end of
-/// the pipe that has to stay open.
-fn start_sweeper(layout: &Layout, launcher: &[String]) -> Result<OwnedFd> {
-    let (read, write) = io::pipe()?;
-    let (program, arguments) = launcher.split_first().context("no launcher")?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .args(["sweep", layout.name()])
-        .stdin(read)
-        .stdout(Stdio::null());
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command.spawn().context("starting the sweeper")?;
-    Ok(write.into())
 }

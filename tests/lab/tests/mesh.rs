@@ -1,0 +1,239 @@
+//! Agents and stewards on hosts of their own: what kills a node is told once and by all, and nothing else is.
+#![expect(clippy::disallowed_methods, reason = "a lab is IO: clocks and waits")]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use detector::incident::Entry;
+use detector::judgement::Verdict;
+use detector_lab::lab::Launcher;
+use detector_lab::mesh::{Delay, Family, Mesh, MeshOptions, STEWARDS, dead};
+use detector_lab::process::Running;
+use detector_lab::progress::Progress;
+use rustix::process::Signal;
+
+/// Verdicts are due in a fraction of a second; a machine that is busy with other tests may take its time.
+const VERDICT: Duration = Duration::from_secs(20);
+/// For everything that takes a few seconds by design.
+const SOON: Duration = Duration::from_secs(60);
+/// Long enough for every verdict that would be wrong: a dozen windows.
+const LONG: Duration = Duration::from_secs(2);
+
+fn options(nodes: u8) -> Result<MeshOptions> {
+    let detector = std::env::var_os("DETECTOR_BIN")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_BIN_EXE_lab")).with_file_name("detector"));
+    let launcher = Launcher::program(env!("CARGO_BIN_EXE_lab"));
+    ensure!(
+        detector.is_file(),
+        "{}: `cargo xtask test` builds it",
+        detector.display()
+    );
+    Ok(MeshOptions {
+        nodes,
+        ..MeshOptions::new("test", detector, launcher)
+    })
+}
+
+/// Every `Dead`, by whom and about whom.
+fn deaths(mesh: &mut Mesh) -> Result<Vec<(String, String)>> {
+    let entries = mesh.entries()?.iter().filter(|entry| dead(entry).is_some());
+    let mut deaths: Vec<_> = entries
+        .map(|entry| (entry.steward.clone(), entry.node.clone()))
+        .collect();
+    deaths.sort();
+    Ok(deaths)
+}
+
+fn by_each_steward(node: &str) -> Vec<(String, String)> {
+    (1..=STEWARDS)
+        .map(|number| (format!("steward-{number}"), node.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_cut_is_told_once_by_each_steward_and_healing_ends_it() -> Result<()> {
+    let mut mesh = Mesh::up(&options(9)?, &mut Progress::terminal())?;
+    let before = mesh.boot_id("node-4")?;
+    let death = mesh.cut("node-4")?;
+    let verdicts = mesh.await_verdicts(&death, VERDICT)?;
+    ensure!(verdicts.len() == usize::from(STEWARDS), "{verdicts:#?}");
+    for entry in verdicts.values() {
+        let evidence = dead(entry).context("a verdict of Dead")?;
+        // The law, as far as the record shows it.
+        ensure!(evidence.silent >= evidence.quorum, "{entry:#?}");
+        ensure!(evidence.span_us >= 120_000, "{entry:#?}");
+        ensure!(
+            death.ms(entry) >= 120.0 - 20.0,
+            "{} ms: {entry:#?}",
+            death.ms(entry)
+        );
+    }
+    std::thread::sleep(LONG);
+    assert_eq!(deaths(&mut mesh)?, by_each_steward("node-4"));
+    assert_eq!(mesh.false_verdicts()?, []);
+
+    let after = mesh.heal("node-4")?;
+    assert_ne!(before, after);
+    mesh.await_ready(SOON)?;
+    std::thread::sleep(LONG);
+    assert_eq!(deaths(&mut mesh)?, by_each_steward("node-4"));
+    mesh.down()
+}
+
+#[test]
+fn agents_come_and_go_and_no_node_dies_of_it() -> Result<()> {
+    let mut mesh = Mesh::up(&options(5)?, &mut Progress::terminal())?;
+    let echo = mesh.agent("node-1")?;
+    ensure!(
+        echo.echo_mode != "user",
+        "the kernel answers nothing: {}",
+        echo.echo_reason
+    );
+    let before = mesh.boot_id("node-1")?;
+    let about = |mesh: &mut Mesh| -> Result<Vec<Entry>> {
+        let entries = mesh.entries()?.iter().filter(|entry| entry.node == "node-1");
+        Ok(entries.cloned().collect())
+    };
+
+    // Stopped for two seconds: its kernel goes on.
+    mesh.signal("node-1", Signal::STOP)?;
+    std::thread::sleep(LONG);
+    mesh.signal("node-1", Signal::CONT)?;
+    mesh.await_ready(SOON)?;
+    assert_eq!(deaths(&mut mesh)?, []);
+
+    // Started again at once: nobody notices.
+    let entries = about(&mut mesh)?;
+    mesh.end("node-1", Signal::KILL)?;
+    mesh.start("node-1")?;
+    mesh.await_ready(SOON)?;
+    assert_eq!(about(&mut mesh)?, entries);
+
+    // Gone without a word: its kernel answers, its stamp grows old.
+    mesh.end("node-1", Signal::KILL)?;
+    mesh.await_each("node-1", SOON, |status| status.verdict == Verdict::Degraded)?;
+    std::thread::sleep(LONG);
+    assert_eq!(deaths(&mut mesh)?, []);
+    mesh.start("node-1")?;
+    mesh.await_ready(SOON)?;
+
+    // Gone with a word.
+    mesh.end("node-1", Signal::TERM)?;
+    mesh.await_each("node-1", SOON, |status| status.verdict == Verdict::Away)?;
+    mesh.start("node-1")?;
+    mesh.await_ready(SOON)?;
+
+    assert_eq!(deaths(&mut mesh)?, []);
+    assert_eq!(mesh.boot_id("node-1")?, before);
+    mesh.down()
+}
+
+#[test]
+fn a_cut_is_told_over_ipv6_and_slow_wires() -> Result<()> {
+    let delay = Delay {
+        mean: Duration::from_millis(1),
+        jitter: Duration::from_micros(500),
+    };
+    let options = MeshOptions {
+        family: Family::V6,
+        delay: Some(delay),
+        ..options(3)?
+    };
+    let mut mesh = Mesh::up(&options, &mut Progress::terminal())?;
+    let rtt = mesh.agent("node-1")?.subjects;
+    ensure!(
+        rtt.iter()
+            .all(|subject| subject.rtt_ms.is_some_and(|rtt| rtt >= 1.0)),
+        "no delay: {rtt:?}"
+    );
+    let death = mesh.cut("node-2")?;
+    let verdicts = mesh.await_verdicts(&death, VERDICT)?;
+    ensure!(verdicts.len() == usize::from(STEWARDS), "{verdicts:#?}");
+    assert_eq!(mesh.false_verdicts()?, []);
+    mesh.down()
+}
+
+/// The other half of the test below.
+#[test]
+#[ignore = "runs until it is killed, by the test that starts it"]
+fn holds_a_mesh() -> Result<()> {
+    let mesh = Mesh::up(&options(2)?, &mut Progress::silent())?;
+    std::thread::sleep(SOON);
+    mesh.down()
+}
+
+#[test]
+fn a_mesh_whose_owner_is_killed_leaves_nothing() -> Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["--exact", "holds_a_mesh", "--ignored"])
+        .stdout(Stdio::null());
+    let owner = Running::start(command)?;
+    let root = PathBuf::from(format!("/tmp/detector-mesh/test-{}", owner.id()));
+    // All is there when the last steward answers.
+    let socket = root.join(format!("status/steward-{STEWARDS}"));
+    await_that(|| Ok(socket.exists()))?;
+    let networks = networks_below(owner.id())?;
+    ensure!(networks.len() > usize::from(STEWARDS), "{networks:?}");
+    // Dropped, it is killed.
+    drop(owner);
+    await_that(|| Ok(!root.exists() && processes_in(&networks)?.is_empty()))
+        .with_context(|| format!("{:?} is left", processes_in(&networks)))
+}
+
+fn await_that(condition: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    while !condition()? {
+        ensure!(Instant::now() < deadline, "not so after {} s", SOON.as_secs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Every process, with its parent and the inode of its network namespace.
+fn processes() -> Result<Vec<(u32, u32, u64)>> {
+    let mut processes = Vec::new();
+    for entry in fs::read_dir("/proc")?.filter_map(Result::ok) {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+        let parent = fields
+            .split_whitespace()
+            .nth(1)
+            .and_then(|field| field.parse().ok());
+        let network = fs::metadata(entry.path().join("ns/net")).map(|metadata| metadata.ino());
+        if let (Some(parent), Ok(network)) = (parent, network) {
+            processes.push((pid, parent, network));
+        }
+    }
+    Ok(processes)
+}
+
+/// The network namespaces of a process's children, other than its own.
+fn networks_below(owner: u32) -> Result<Vec<u64>> {
+    let processes = processes()?;
+    let own = processes.iter().find(|(pid, _, _)| *pid == owner);
+    let own = own
+        .map(|(_, _, network)| *network)
+        .context("the owner has ended")?;
+    let children = processes.iter().filter(|(_, parent, _)| *parent == owner);
+    Ok(children
+        .map(|(_, _, network)| *network)
+        .filter(|network| *network != own)
+        .collect())
+}
+
+fn processes_in(networks: &[u64]) -> Result<Vec<u32>> {
+    let processes = processes()?;
+    let inside = processes
+        .iter()
+        .filter(|(_, _, network)| networks.contains(network));
+    Ok(inside.map(|(pid, _, _)| *pid).collect())
+}
