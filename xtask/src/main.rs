@@ -19,12 +19,17 @@ mod test;
 mod toolchain;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use detector_lab::bench::BenchCommand;
 use detector_lab::command::LabCommand;
+use detector_lab::demo::DemoCommand;
 
+use crate::build::Profile;
+use crate::setup::Purpose;
 use crate::workspace::Workspace;
 
 /// Builds, checks and tests node-failure-detector.
@@ -47,6 +52,10 @@ enum Task {
     Test(test::Options),
     /// A Kubernetes cluster in namespaces of this machine, which stays until it is taken down
     Lab(LabCommand),
+    /// One death, from a power cut to the return, with its times
+    Demo(DemoCommand),
+    /// Measures what the promises are worth on this machine
+    Bench(BenchCommand),
     /// What .ci/run runs: setup, lint and test, with a table of the stages at the end
     Ci,
 }
@@ -62,6 +71,8 @@ fn dispatch(task: &Task) -> Result<ExitCode> {
     let passed = match task {
         // It starts this program again, inside its namespaces, where there is no checkout to look for.
         Task::Lab(command) => return command.run(),
+        Task::Demo(command) => return command.run(|| detector(Profile::Dev)),
+        Task::Bench(command) => return command.run(|| detector(Profile::Release)),
         Task::Setup => setup::run(&Workspace::find()?)?,
         Task::Build(options) => build::run(&Workspace::find()?, options)?,
         Task::Lint => lint::run(&Workspace::find()?)?,
@@ -73,4 +84,11 @@ fn dispatch(task: &Task) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The detector of this checkout, also on a machine that never built anything.
+fn detector(profile: Profile) -> Result<PathBuf> {
+    let workspace = Workspace::find()?;
+    setup::install(&workspace, Purpose::Mesh)?;
+    build::detector(&workspace, profile)
 }

@@ -16,6 +16,8 @@ const COMPILER: [&str; 2] = ["rustc-web", "rust-web-src"];
 /// What is going to be done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
+    /// Building, and running agents and stewards in namespaces.
+    Mesh,
     /// Building, linting, and the tests that any user may run.
     Build,
     /// Labs as well: they need root.
@@ -33,8 +35,9 @@ pub(crate) fn install(workspace: &Workspace, purpose: Purpose) -> Result<String>
     let mut notes = Vec::new();
     let mut missing = String::new();
     packages(purpose).unwrap_or_else(|error| missing.push_str(&format!("\n  packages: {error:#}")));
+    let checks = CHECKS.iter().filter(|_| purpose != Purpose::Mesh);
     let labs = LABS.iter().filter(|_| purpose == Purpose::Labs);
-    for (what, step) in BUILD.iter().chain(labs) {
+    for (what, step) in BUILD.iter().chain(checks).chain(labs) {
         match step(workspace) {
             Ok(Found { cached, what: found }) => {
                 println!("{what}: {found}");
@@ -58,8 +61,10 @@ fn packages(purpose: Purpose) -> Result<()> {
     if Compiler::choose().is_err() {
         wanted.extend(COMPILER);
     }
-    if purpose == Purpose::Labs {
-        wanted.extend(requirements::APT);
+    match purpose {
+        Purpose::Mesh => wanted.extend(requirements::MESH_APT),
+        Purpose::Build => {}
+        Purpose::Labs => wanted.extend(requirements::APT),
     }
     let missing = debian::missing(&wanted)?;
     if missing.is_empty() {
@@ -87,12 +92,8 @@ impl Found {
 type Step = fn(&Workspace) -> Result<Found>;
 
 /// In the order in which one needs the other.
-const BUILD: [(&str, Step); 4] = [
-    ("components", components),
-    ("eBPF compiler", compiler),
-    ("bpf-linker", linker),
-    ("cargo-deny", deny),
-];
+const BUILD: [(&str, Step); 2] = [("eBPF compiler", compiler), ("bpf-linker", linker)];
+const CHECKS: [(&str, Step); 2] = [("components", components), ("cargo-deny", deny)];
 const LABS: [(&str, Step); 2] = [("lab programs", lab_programs), ("Go", go)];
 
 fn components(_: &Workspace) -> Result<Found> {

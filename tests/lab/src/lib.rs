@@ -51,6 +51,11 @@ pub mod topology;
 // A lab without Kubernetes: agents and stewards on a static roster.
 pub mod mesh;
 
+// What is measured.
+pub mod bench;
+pub mod demo;
+pub mod report;
+
 // How it is run.
 pub mod api;
 pub mod audit;

@@ -1,0 +1,38 @@
+//! `cargo xtask bench …`: what the promises are worth on this machine.
+
+pub mod detection;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+/// Measures, prints a table, writes the samples as JSON.
+#[derive(Debug, Args)]
+pub struct BenchCommand {
+    /// The detector to measure; default: this checkout's, optimised
+    #[arg(long, global = true)]
+    detector: Option<PathBuf>,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// From a power cut to the stewards' verdict: agents and three stewards on a static roster
+    Detection(detection::Detection),
+}
+
+impl BenchCommand {
+    /// Does it; `build` gives the detector where none was named.
+    ///
+    /// # Errors
+    /// In words for the user.
+    pub fn run(&self, build: impl FnOnce() -> Result<PathBuf>) -> Result<ExitCode> {
+        let detector = self.detector.clone().map_or_else(build, Ok)?;
+        match &self.bench {
+            Bench::Detection(detection) => detection.run(&detector),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `cargo xtask demo`: one death, from beginning to end, with its times.
+
+mod mesh;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+/// Brings a lab up, cuts a node's power, and shows what happens when.
+#[derive(Debug, Args)]
+pub struct DemoCommand {
+    /// Agents and three stewards on a static roster: no Kubernetes, no Go
+    #[arg(long, required = true)]
+    without_kubernetes: bool,
+    /// The detector to show; default: this checkout's
+    #[arg(long)]
+    detector: Option<PathBuf>,
+    /// Agents, 2 to 60
+    #[arg(long, default_value_t = 9)]
+    nodes: u8,
+    /// lan or fast
+    #[arg(long, default_value = "lan")]
+    profile: String,
+    /// Where the times go
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl DemoCommand {
+    /// Does it; `build` gives the detector where none was named.
+    ///
+    /// # Errors
+    /// In words for the user.
+    pub fn run(&self, build: impl FnOnce() -> Result<PathBuf>) -> Result<ExitCode> {
+        let detector = self.detector.clone().map_or_else(build, Ok)?;
+        mesh::run(self, &detector)
+    }
+}
