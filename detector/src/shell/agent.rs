@@ -1,4 +1,8 @@
 //! `detector agent`: everything around the real-time thread.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a shell is IO: it waits, and polls the kubelet"
+)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -270,7 +274,7 @@ impl Desk {
         match message {
             FromAgent::Departed { acknowledged } => return Some(acknowledged),
             FromAgent::Unheard(boot) => {
-                tracing::warn!(%boot, "no observer asks any more: the API is told that this boot lives")
+                tracing::warn!(%boot, "no observer asks any more: the API is told that this boot lives");
             }
             FromAgent::KernelMaps(error) => tracing::error!(error, "the kernel's maps"),
             FromAgent::Event(Event::LateTick) => {
