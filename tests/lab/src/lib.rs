@@ -62,6 +62,7 @@ pub mod audit;
 pub mod client;
 pub mod command;
 pub mod control;
+pub mod failover;
 pub mod lab;
 mod supervisor;
 pub mod workload;

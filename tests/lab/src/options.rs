@@ -1,6 +1,6 @@
 //! What a lab is to be: one value that goes through a file to the supervisor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,19 @@ pub struct DetectorOptions {
     pub agent_args: Vec<String>,
     /// Further arguments of every steward, for example `--mode enforce`.
     pub steward_args: Vec<String>,
+}
+
+impl DetectorOptions {
+    /// A profile (`lan`, `fast`), and stewards that write.
+    #[must_use]
+    pub fn enforcing(binary: &Path, profile: &str) -> Self {
+        let profile = format!("--profile={profile}");
+        Self {
+            binary: binary.to_owned(),
+            agent_args: vec![profile.clone()],
+            steward_args: vec![profile, "--mode=enforce".to_owned()],
+        }
+    }
 }
 
 impl Options {

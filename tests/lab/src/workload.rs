@@ -24,6 +24,23 @@ const NGINX_PODS: usize = 6;
 /// When that takes longer than the limit; the error tells how the pods are.
 pub fn deploy_nginx(lab: &Lab, limit: Duration) -> Result<()> {
     lab.apply(NGINX)?;
+    await_nginx(lab, limit)
+}
+
+/// Gives nginx six new pods, spread over the nodes that are on, and waits for them in the same way: after a failover the
+/// node that came back has none.
+///
+/// # Errors
+/// As [`deploy_nginx`].
+pub fn spread_nginx(lab: &Lab, limit: Duration) -> Result<()> {
+    // All at once: pods that are still there would count in the spread of the new ones.
+    lab.kubectl(&["scale", "deployment/nginx", "--replicas=0"])?;
+    lab.kubectl(&["delete", "pods", "-l", "app=nginx", "--force", "--grace-period=0"])?;
+    lab.kubectl(&["scale", "deployment/nginx", &format!("--replicas={NGINX_PODS}")])?;
+    await_nginx(lab, limit)
+}
+
+fn await_nginx(lab: &Lab, limit: Duration) -> Result<()> {
     let timeout = format!("--timeout={}s", limit.as_secs());
     let rollout = lab.kubectl(&["rollout", "status", "deployment/nginx", &timeout]);
     rollout.map_err(|error| {

@@ -1,6 +1,7 @@
 //! `cargo xtask bench …`: what the promises are worth on this machine.
 
 pub mod detection;
+pub mod failover;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ pub struct BenchCommand {
 enum Bench {
     /// From a power cut to the stewards' verdict: agents and three stewards on a static roster
     Detection(detection::Detection),
+    /// From a power cut to replacement pods that are Ready, in a real cluster, with us and without
+    Failover(failover::Failover),
 }
 
 impl BenchCommand {
@@ -33,6 +36,7 @@ impl BenchCommand {
         let detector = self.detector.clone().map_or_else(build, Ok)?;
         match &self.bench {
             Bench::Detection(detection) => detection.run(&detector),
+            Bench::Failover(failover) => failover.run(&detector),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `cargo xtask demo`: one death, from beginning to end, with its times.
 
+mod cluster;
 mod mesh;
+mod stock;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,13 +14,13 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub struct DemoCommand {
     /// Agents and three stewards on a static roster: no Kubernetes, no Go
-    #[arg(long, required = true)]
+    #[arg(long)]
     without_kubernetes: bool,
     /// The detector to show; default: this checkout's
     #[arg(long)]
     detector: Option<PathBuf>,
     /// Agents, 2 to 60
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 9, requires = "without_kubernetes")]
     nodes: u8,
     /// lan or fast
     #[arg(long, default_value = "lan")]
@@ -35,6 +37,10 @@ impl DemoCommand {
     /// In words for the user.
     pub fn run(&self, build: impl FnOnce() -> Result<PathBuf>) -> Result<ExitCode> {
         let detector = self.detector.clone().map_or_else(build, Ok)?;
-        mesh::run(self, &detector)
+        if self.without_kubernetes {
+            mesh::run(self, &detector)
+        } else {
+            cluster::run(self, &detector)
+        }
     }
 }

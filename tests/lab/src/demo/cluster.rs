@@ -1,0 +1,169 @@
+//! The demo on a real cluster: nginx behind a NodePort, a client, and a power cut.
+#![expect(clippy::print_stdout, reason = "a demo is for a terminal")]
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::DemoCommand;
+use super::stock::STOCK;
+use crate::bench::failover::add;
+use crate::failover::round::{Goal, Round, await_alive, heal};
+use crate::failover::timeline::Timeline;
+use crate::lab::{Lab, Launcher};
+use crate::options::{DetectorOptions, Options};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::workload::deploy_nginx;
+
+/// Any wait that is not measured.
+const LIMIT: Duration = Duration::from_secs(120);
+/// From the cut to Ready replacements.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+/// The client sends to a healthy cluster for so long first.
+const LEAD: Duration = Duration::from_secs(2);
+/// Who is cut: it carries a steward too.
+const VICTIM: &str = "node-2";
+
+/// The whole demo.
+pub(super) fn run(command: &DemoCommand, detector: &Path) -> Result<ExitCode> {
+    let began = Instant::now();
+    let mut progress = Progress::terminal();
+    let options = Options {
+        detector: Some(DetectorOptions::enforcing(detector, &command.profile)),
+        ..Options::new(&format!("demo-{}", std::process::id()))
+    };
+    progress.say("a cluster in namespaces of this machine: control plane and three nodes");
+    let lab = Lab::up(&options, &Launcher::xtask()?, &mut progress)?;
+    progress.stage("nginx: six pods Ready behind a NodePort", |_| {
+        deploy_nginx(&lab, LIMIT)
+    })?;
+    progress.stage("every steward finds every node alive", |_| {
+        await_alive(&lab, LIMIT)
+    })?;
+    println!(
+        "\nA client sends 100 requests a second (a new connection each, 250 ms limit, no retry) to the other nodes.\nIn {} s \
+         the power of {VICTIM} is cut: link down, every process killed.\n",
+        LEAD.as_secs()
+    );
+    let round = Round::begin(&lab, VICTIM)?;
+    std::thread::sleep(LEAD);
+    let timeline = round.cut(Goal::Replaced, READY_LIMIT)?.timeline;
+    println!("{}", table(&timeline));
+
+    let booted = Instant::now();
+    let returned = heal(&lab, VICTIM, LIMIT)?;
+    println!(
+        "{VICTIM} is switched on again, with a new boot id:\n{returned:>9.0} ms  it has shown that it is back: taint off, \
+         entry out of the ledger"
+    );
+    await_alive(&lab, LIMIT)?;
+    println!(
+        "{:>9.0} ms  every steward finds every node alive\n",
+        booted.elapsed().as_secs_f64() * 1e3
+    );
+    let mut report = Report::new(
+        "demo",
+        json!({"nodes": 3, "stewards": 3, "pods": 6, "profile": command.profile, "victim": VICTIM}),
+    );
+    add(&mut report, "ours", std::slice::from_ref(&timeline));
+    report.false_verdicts = timeline.false_verdicts;
+    if let Some(path) = &command.json {
+        report.write(path)?;
+    }
+    progress.stage("everything removed", |_| lab.down())?;
+    println!("The demo took {:.0} s.", began.elapsed().as_secs_f64());
+    ensure!(
+        timeline.ready.is_some(),
+        "the replacements were not Ready within {} s",
+        READY_LIMIT.as_secs()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The timeline, beside the one of stock Kubernetes.
+fn table(timeline: &Timeline) -> String {
+    let verdict = timeline.evidence.as_ref().map_or_else(
+        || "verdict: Dead".to_owned(),
+        |evidence| {
+            format!(
+                "verdict: Dead ({} of {} observers silent, {} needed; {} probes lost in a row over {} ms)",
+                evidence.silent,
+                evidence.observers,
+                evidence.quorum,
+                evidence.losses,
+                evidence.span_us / 1_000
+            )
+        },
+    );
+    let pods = timeline.pods;
+    let window = match (timeline.client.first_ms, timeline.client.last_ms) {
+        (Some(first), Some(last)) => format!(
+            "{} of {} requests failed; they began from {first:.0} to {last:.0} ms",
+            timeline.client.failed, timeline.client.sent
+        ),
+        _ => format!("none of {} requests failed", timeline.client.sent),
+    };
+    let lines = [
+        (timeline.last_echo, "last probe that was answered".to_owned(), ""),
+        (timeline.first_loss, "first probe that was lost".to_owned(), ""),
+        (timeline.verdict, verdict, STOCK.not_ready),
+        (
+            timeline.tainted,
+            "tainted: no new pod lands there".to_owned(),
+            STOCK.not_ready,
+        ),
+        (
+            timeline.endpoints,
+            "no endpoint there is ready any more".to_owned(),
+            STOCK.endpoints,
+        ),
+        (timeline.second_look, "second look: still silent".to_owned(), ""),
+        (
+            timeline.deleted,
+            format!("its {pods} pods deleted"),
+            STOCK.deleted,
+        ),
+        (timeline.created, "replacements created".to_owned(), STOCK.deleted),
+        (
+            timeline.scheduled,
+            "replacements scheduled".to_owned(),
+            STOCK.deleted,
+        ),
+        (timeline.ready, "replacements Ready".to_owned(), STOCK.ready),
+    ];
+    let mut text = format!("{:>9}     {:>12}\n", "ms", "stock *");
+    for (at, what, stock) in lines {
+        let at = at.map_or_else(|| "-".to_owned(), |at| format!("{at:.1}"));
+        let _infallible = writeln!(text, "{at:>9} ms  {stock:>12}  {what}");
+    }
+    let _infallible = writeln!(text, "client: {window}\n* {}", STOCK.source);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Timeline, table};
+
+    #[test]
+    fn what_did_not_happen_is_shown_as_such_beside_what_stock_does() {
+        let timeline = Timeline {
+            verdict: Some(141.26),
+            ..Timeline::default()
+        };
+        let table = table(&timeline);
+        assert!(
+            table.contains("    141.3 ms       43–50 s  verdict: Dead"),
+            "{table}"
+        );
+        assert!(
+            table.contains("        - ms     343–350 s  replacements Ready"),
+            "{table}"
+        );
+        assert!(table.contains("quoted, not measured now"), "{table}");
+    }
+}
