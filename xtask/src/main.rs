@@ -71,8 +71,8 @@ fn dispatch(task: &Task) -> Result<ExitCode> {
     let passed = match task {
         // It starts this program again, inside its namespaces, where there is no checkout to look for.
         Task::Lab(command) => return command.run(),
-        Task::Demo(command) => return command.run(|| detector(Profile::Dev)),
-        Task::Bench(command) => return command.run(|| detector(Profile::Release)),
+        Task::Demo(command) => return command.run(|| detector(command.is_cluster(), Profile::Dev)),
+        Task::Bench(command) => return command.run(|| detector(command.is_cluster(), Profile::Release)),
         Task::Setup => setup::run(&Workspace::find()?)?,
         Task::Build(options) => build::run(&Workspace::find()?, options)?,
         Task::Lint => lint::run(&Workspace::find()?)?,
@@ -86,9 +86,10 @@ fn dispatch(task: &Task) -> Result<ExitCode> {
     })
 }
 
-/// The detector of this checkout, also on a machine that never built anything.
-fn detector(profile: Profile) -> Result<PathBuf> {
+/// The detector of this checkout, also on a machine that never built anything; for a cluster with what it is made of.
+fn detector(cluster: bool, profile: Profile) -> Result<PathBuf> {
     let workspace = Workspace::find()?;
-    setup::install(&workspace, Purpose::Mesh)?;
+    let purpose = if cluster { Purpose::Labs } else { Purpose::Mesh };
+    setup::install(&workspace, purpose)?;
     build::detector(&workspace, profile)
 }

@@ -28,6 +28,12 @@ enum Bench {
 }
 
 impl BenchCommand {
+    /// Whether it needs a Kubernetes cluster.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.bench, Bench::Failover(_))
+    }
+
     /// Does it; `build` gives the detector where none was named.
     ///
     /// # Errors

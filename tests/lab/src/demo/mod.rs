@@ -31,6 +31,12 @@ pub struct DemoCommand {
 }
 
 impl DemoCommand {
+    /// Whether it needs a Kubernetes cluster.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        !self.without_kubernetes
+    }
+
     /// Does it; `build` gives the detector where none was named.
     ///
     /// # Errors
