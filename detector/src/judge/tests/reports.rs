@@ -179,6 +179,7 @@ fn freshness_is_judged_by_sealing() {
 fn reports_that_waited_raise_no_suspicion() {
     let mut court = asleep();
     let began = court.now;
+    court.silence(0, &FIVE, began + 30);
     court.run_to(began + 160);
     for observer in FIVE {
         court.now -= 60;
@@ -193,7 +194,7 @@ fn reports_that_waited_raise_no_suspicion() {
 fn all_messages_of_a_peer_may_have_waited() {
     let mut court = asleep();
     let began = court.now;
-    court.silence(0, &FIVE[..4], began + 160);
+    court.silence(0, &FIVE[..4], began + 225);
     // The fastest message of the fifth took 60 ms: by the least delay its report is fresh, by the round trip it is not.
     let (asked, now) = (court.instant(court.now - 71), court.instant(court.now));
     let sealed = Court::clock(5, court.now - 70);
