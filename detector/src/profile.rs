@@ -103,6 +103,10 @@ pub const STAMP_INTERVAL: Duration = ms(100);
 /// A subject that no observer's probe has reached for this part of W tells the API that it lives.
 pub const UNHEARD_DIVISOR: u32 = 2;
 
+/// ...but never after less than this: where one observer is dead, two slots without a probe are as it should be, and the
+/// next observer's tick may be late by two more.
+pub const UNHEARD_MIN: Duration = SLOT.saturating_mul(4);
+
 /// The next steward acts when the ledger has made no progress for this time past a step's due time.
 pub const TAKEOVER: Duration = ms(40);
 

@@ -2,7 +2,7 @@
 
 use crate::identity::MemberId;
 use crate::observer::Arrivals;
-use crate::profile::{Profile, UNHEARD_DIVISOR, UNHEARD_REPEAT, quorum};
+use crate::profile::{Profile, UNHEARD_DIVISOR, UNHEARD_MIN, UNHEARD_REPEAT, quorum};
 use crate::time::{Instant, nanos};
 
 /// Watches the watchers.
@@ -20,7 +20,7 @@ impl Unheard {
     pub(super) fn new(profile: &Profile) -> Self {
         Self {
             watchers: Vec::new(),
-            patience: profile.window / UNHEARD_DIVISOR,
+            patience: (profile.window / UNHEARD_DIVISOR).max(UNHEARD_MIN),
             told: None,
             due: Instant::NEVER,
         }

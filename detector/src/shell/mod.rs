@@ -7,7 +7,7 @@ pub(crate) mod members;
 pub(crate) mod steward;
 pub(crate) mod table;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use detector::cli::config::Common;
@@ -51,6 +51,7 @@ pub(crate) fn prepare(common: &Common) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&common.log_filter).context("log: wanted: a filter as of RUST_LOG")?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     if common.log_json {
         logs.json().init();

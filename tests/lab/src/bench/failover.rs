@@ -247,11 +247,17 @@ fn windows(rounds: &[Timeline]) -> Vec<f64> {
 
 type Field = fn(&Timeline) -> Option<f64>;
 
-/// The series of some rounds.
+/// The series of some rounds; where stock Kubernetes acts, the verdict is the node controller's.
 pub(crate) fn add(report: &mut Report, name: &str, rounds: &[Timeline]) {
-    let fields: [(&str, Field); 7] = [
-        ("verdict", |round| round.verdict),
+    let verdict: Field = if name.starts_with("stock") {
+        |round| round.not_ready
+    } else {
+        |round| round.verdict
+    };
+    let fields: [(&str, Field); 8] = [
+        ("verdict", verdict),
         ("tainted", |round| round.tainted),
+        ("endpoints_first", |round| round.endpoints_first),
         ("endpoints", |round| round.endpoints),
         ("deleted", |round| round.deleted),
         ("created", |round| round.created),
@@ -268,10 +274,12 @@ pub(crate) fn add(report: &mut Report, name: &str, rounds: &[Timeline]) {
 fn line(round: &Timeline) -> String {
     let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"));
     format!(
-        "{}: verdict {}, tainted {}, endpoints {}, deleted {}, created {}, Ready {}, last failed request {} ms, {} failed",
+        "{}: verdict {}, not Ready {}, tainted {}, endpoints {} ({}), deleted {}, created {}, Ready {}, last failed request {} ms, {} failed",
         round.victim,
         ms(round.verdict),
+        ms(round.not_ready),
         ms(round.tainted),
+        ms(round.endpoints_first),
         ms(round.endpoints),
         ms(round.deleted),
         ms(round.created),

@@ -22,13 +22,17 @@ pub struct Timeline {
     pub last_echo: Option<f64>,
     /// The first probe that counts as lost was sent.
     pub first_loss: Option<f64>,
-    /// The first steward's verdict; without one, the Node stopped being Ready.
+    /// The first steward's verdict.
     pub verdict: Option<f64>,
+    /// The Node was seen not to be Ready: the node controller's verdict.
+    pub not_ready: Option<f64>,
     /// What the verdict rests on.
     pub evidence: Option<Evidence>,
     /// The API server has answered the write of our taint; without it, that of the node controller was seen.
     pub tainted: Option<f64>,
-    /// From then on no endpoint of the node was ready.
+    /// For the first time no endpoint of the node was ready.
+    pub endpoints_first: Option<f64>,
+    /// From then on none was: a controller may have made one ready again for a while.
     pub endpoints: Option<f64>,
     /// The second look found it dead.
     pub second_look: Option<f64>,
@@ -65,7 +69,7 @@ impl Timeline {
         };
         timeline.read_entries(cut, entries);
         timeline.read_nodes(cut, seen);
-        timeline.endpoints = endpoints_gone(victim, cut, seen);
+        (timeline.endpoints_first, timeline.endpoints) = endpoints_gone(victim, cut, seen);
         timeline.read_pods(cut, seen);
         timeline
     }
@@ -110,8 +114,8 @@ impl Timeline {
             if *name != self.victim || at < 0.0 {
                 continue;
             }
-            if !ready && self.evidence.is_none() {
-                self.verdict.get_or_insert(at);
+            if !ready {
+                self.not_ready.get_or_insert(at);
             }
             if self.tainted.is_none() && taints.iter().any(|key| key == UNREACHABLE) {
                 self.tainted = Some(at);
@@ -172,10 +176,10 @@ fn all_of(wanted: usize, times: &BTreeMap<&String, f64>) -> Option<f64> {
     times.get(wanted.checked_sub(1)?).copied()
 }
 
-/// When the last ready endpoint of the node was seen to go, for good.
-fn endpoints_gone(victim: &str, cut: Moment, seen: &[Sighting]) -> Option<f64> {
+/// When the last ready endpoint of the node was seen to go: first, and for good.
+fn endpoints_gone(victim: &str, cut: Moment, seen: &[Sighting]) -> (Option<f64>, Option<f64>) {
     let mut now: BTreeMap<&String, usize> = BTreeMap::new();
-    let mut gone = None;
+    let (mut first, mut gone) = (None, None);
     let mut had = false;
     for Sighting { at, what } in seen {
         let What::Slice { name, ready } = what else {
@@ -186,9 +190,10 @@ fn endpoints_gone(victim: &str, cut: Moment, seen: &[Sighting]) -> Option<f64> {
             (had, gone) = (true, None);
         } else if had && gone.is_none() {
             gone = Some(at.ms_since(cut));
+            first = first.or(gone);
         }
     }
-    gone
+    (first, gone)
 }
 
 #[cfg(test)]
@@ -279,7 +284,10 @@ mod tests {
         let timeline = Timeline::new("node-2", moment(1_000), &entries, &seen, &[]);
         assert_eq!((timeline.verdict, timeline.last_echo), (Some(140.0), Some(-10.0)));
         assert_eq!(timeline.false_verdicts, 1);
-        assert_eq!(timeline.endpoints, Some(450.0));
+        assert_eq!(
+            (timeline.endpoints_first, timeline.endpoints),
+            (Some(150.0), Some(450.0))
+        );
         assert_eq!((timeline.pods, timeline.deleted), (2, Some(1_160.0)));
         assert_eq!(
             (timeline.created, timeline.scheduled, timeline.ready),
@@ -288,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_verdict_of_ours_the_node_controllers_counts() {
+    fn what_the_node_controller_does_is_told_apart() {
         let node = |ms, ready, taints: &[&str]| Sighting {
             at: moment(ms),
             what: What::Node {
@@ -304,7 +312,7 @@ mod tests {
         ];
         let timeline = Timeline::new("node-2", moment(1_000), &[], &seen, &[]);
         assert_eq!(
-            (timeline.verdict, timeline.tainted),
+            (timeline.not_ready, timeline.tainted),
             (Some(40_000.0), Some(40_007.0))
         );
     }
