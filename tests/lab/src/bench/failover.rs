@@ -151,6 +151,15 @@ impl Arena<'_> {
         let found = round.cut(goal, limit)?;
         self.false_verdicts += found.timeline.false_verdicts;
         eprintln!("{:>3} {}", self.cuts, line(&found.timeline));
+        for request in &found.late {
+            eprintln!(
+                "    began {:.0} ms after the cut, to {}: {:?} after {:.0} ms",
+                request.started.ms_since(found.cut.started),
+                request.target,
+                request.outcome,
+                request.took_ms
+            );
+        }
         heal(self.lab, &victim, LIMIT)?;
         Ok(found)
     }
@@ -206,6 +215,8 @@ impl Arena<'_> {
             changer
                 .join()
                 .map_err(|_| anyhow::anyhow!("the thread that changes a Service panicked"))??;
+            // Applied again, the port it has come to would be a second one.
+            lab.kubectl(&["delete", "service", "other"])?;
             rounds
         })
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::record::incidents;
 use super::sightings::{Sighting, Watcher, What};
 use super::timeline::Timeline;
-use crate::client::Client;
+use crate::client::{Client, Outcome, Request};
 use crate::control::{HostState, State};
 use crate::detector::copy_of_binary;
 use crate::lab::Lab;
@@ -25,6 +25,8 @@ use crate::workload::nginx_targets;
 const PACE: Duration = Duration::from_millis(25);
 /// The client goes on after the goal, as long as kube-proxy may wait between two syncs.
 const TAIL: Duration = Duration::from_millis(1_500);
+/// In ms from the cut: no request that begins later should fail because of it.
+pub const LATE_MS: f64 = 350.0;
 /// nginx's label and Service.
 const APP: &str = "nginx";
 
@@ -58,6 +60,8 @@ pub struct Found {
     pub timeline: Timeline,
     /// What stewards recorded since the round began.
     pub entries: Vec<detector::incident::Entry>,
+    /// Requests that began later than [`LATE_MS`] after the cut, and failed: they need an explanation.
+    pub late: Vec<Request>,
     /// What the watcher saw.
     pub seen: Vec<Sighting>,
 }
@@ -127,10 +131,14 @@ impl<'a> Round<'a> {
         let seen = self.watcher.stop()?;
         let entries = incidents(self.lab, &state, self.began)?;
         let timeline = Timeline::new(&self.victim, cut.started, &entries, &seen, &requests);
+        let is_late = |request: &Request| {
+            request.started.ms_since(cut.started) > LATE_MS && request.outcome != Outcome::Answered
+        };
         Ok(Found {
             cut,
             timeline,
             entries,
+            late: requests.into_iter().filter(is_late).collect(),
             seen,
         })
     }
