@@ -1,7 +1,8 @@
 //! `cargo xtask bench …`: what the promises are worth on this machine.
 
-pub mod detection;
+mod detection;
 pub mod failover;
+mod row;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
