@@ -235,29 +235,55 @@ fn rights(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_dead_nodes_pods_run_elsewhere_where_it_is_enforced_and_nothing_is_touched_where_not() -> Result<()> {
-    let mut detector = DetectorOptions {
+fn agents_and_stewards(mode: &str) -> DetectorOptions {
+    DetectorOptions {
         binary: detector(),
         agent_args: Vec::new(),
-        steward_args: vec!["--mode=observe".to_owned()],
-    };
+        steward_args: vec![format!("--mode={mode}")],
+    }
+}
+
+fn up(name: &str, mode: &str, api_servers: u8) -> Result<Lab> {
     let options = Options {
-        detector: Some(detector.clone()),
-        ..Options::new(&format!("failover-{}", std::process::id()))
+        detector: Some(agents_and_stewards(mode)),
+        api_servers,
+        ..Options::new(&format!("{name}-{}", std::process::id()))
     };
     let launcher = Launcher::program(env!("CARGO_BIN_EXE_lab"));
     let lab = Lab::up(&options, &launcher, &mut Progress::terminal())?;
     deploy_nginx(&lab, LIMIT)?;
     await_alive(&lab, LIMIT)?;
+    Ok(lab)
+}
+
+#[test]
+fn a_dead_nodes_pods_run_elsewhere_where_it_is_enforced_and_nothing_is_touched_where_not() -> Result<()> {
+    let lab = up("failover", "observe", 1)?;
     observe(&lab)?;
 
-    detector.steward_args = vec!["--mode=enforce".to_owned()];
-    lab.reconfigure(&detector)?;
+    lab.reconfigure(&agents_and_stewards("enforce"))?;
     spread_nginx(&lab, LIMIT)?;
     lab.apply(CLAIMING)?;
     await_alive(&lab, LIMIT)?;
     enforce(&lab)?;
     rights(&lab)?;
+    lab.down()
+}
+
+/// A connection to the API server that died with the node costs a try of 500 ms at most, and never the remediation.
+#[test]
+fn one_of_two_api_servers_dies_with_the_node() -> Result<()> {
+    let lab = up("two-apis", "enforce", 2)?;
+    let found = Round::begin(&lab, "node-3")?.cut(Goal::Replaced, LIMIT)?;
+    check_common(&found)?;
+    let timeline = &found.timeline;
+    let (verdict, tainted) = timeline.verdict.zip(timeline.tainted).context("no taint")?;
+    ensure!(
+        tainted - verdict < 3_000.0,
+        "tainted {:.0} ms after the verdict: {:#?}",
+        tainted - verdict,
+        found.entries
+    );
+    ensure!(timeline.ready.is_some(), "not replaced: {:#?}", found.entries);
     lab.down()
 }

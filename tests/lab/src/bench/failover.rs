@@ -106,9 +106,11 @@ impl Failover {
             ours.push(found.timeline);
             anyhow::Ok(())
         });
-        add(report, "ours", &ours);
+        if !ours.is_empty() {
+            add(report, "ours", &ours);
+        }
         outcome?;
-        if !self.skip_busy {
+        if !self.skip_busy && self.kills > 0 {
             for (name, min_sync) in [("busy", MIN_SYNC.0), ("busy100", MIN_SYNC.1)] {
                 arena.lab.set_proxy_min_sync(min_sync)?;
                 let rounds = arena.busy(BUSY_CUTS.min(self.kills))?;

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::DemoCommand;
-use super::stock::STOCK;
+use super::stock::Stock;
 use crate::bench::failover::add;
 use crate::failover::round::{Goal, Round, await_alive, heal};
 use crate::failover::timeline::Timeline;
@@ -53,7 +53,7 @@ pub(super) fn run(command: &DemoCommand, detector: &Path) -> Result<ExitCode> {
     let round = Round::begin(&lab, VICTIM)?;
     std::thread::sleep(LEAD);
     let timeline = round.cut(Goal::Replaced, READY_LIMIT)?.timeline;
-    println!("{}", table(&timeline));
+    println!("{}", table(&timeline, &Stock::committed()?));
 
     let booted = Instant::now();
     let returned = heal(&lab, VICTIM, LIMIT)?;
@@ -86,7 +86,7 @@ pub(super) fn run(command: &DemoCommand, detector: &Path) -> Result<ExitCode> {
 }
 
 /// The timeline, beside the one of stock Kubernetes.
-fn table(timeline: &Timeline) -> String {
+fn table(timeline: &Timeline, stock: &Stock) -> String {
     let verdict = timeline.evidence.as_ref().map_or_else(
         || "verdict: Dead".to_owned(),
         |evidence| {
@@ -108,62 +108,50 @@ fn table(timeline: &Timeline) -> String {
         ),
         _ => format!("none of {} requests failed", timeline.client.sent),
     };
+    let (deleted, pods_deleted) = (timeline.deleted, format!("its {pods} pods deleted"));
     let lines = [
-        (timeline.last_echo, "last probe that was answered".to_owned(), ""),
-        (timeline.first_loss, "first probe that was lost".to_owned(), ""),
-        (timeline.verdict, verdict, STOCK.not_ready),
-        (
-            timeline.tainted,
-            "tainted: no new pod lands there".to_owned(),
-            STOCK.not_ready,
-        ),
+        (timeline.last_echo, "last probe that was answered", ""),
+        (timeline.first_loss, "first probe that was lost", ""),
+        (timeline.verdict, verdict.as_str(), "verdict"),
+        (timeline.tainted, "tainted: no new pod lands there", "tainted"),
         (
             timeline.endpoints,
-            "no endpoint there is ready any more".to_owned(),
-            STOCK.endpoints,
+            "no endpoint there is ready any more",
+            "endpoints",
         ),
-        (timeline.second_look, "second look: still silent".to_owned(), ""),
-        (
-            timeline.deleted,
-            format!("its {pods} pods deleted"),
-            STOCK.deleted,
-        ),
-        (timeline.created, "replacements created".to_owned(), STOCK.deleted),
-        (
-            timeline.scheduled,
-            "replacements scheduled".to_owned(),
-            STOCK.deleted,
-        ),
-        (timeline.ready, "replacements Ready".to_owned(), STOCK.ready),
+        (timeline.second_look, "second look: still silent", ""),
+        (deleted, pods_deleted.as_str(), "deleted"),
+        (timeline.created, "replacements created", "created"),
+        (timeline.scheduled, "replacements scheduled", "scheduled"),
+        (timeline.ready, "replacements Ready", "ready"),
     ];
     let mut text = format!("{:>9}     {:>12}\n", "ms", "stock *");
-    for (at, what, stock) in lines {
+    for (at, what, step) in lines {
         let at = at.map_or_else(|| "-".to_owned(), |at| format!("{at:.1}"));
-        let _infallible = writeln!(text, "{at:>9} ms  {stock:>12}  {what}");
+        let _infallible = writeln!(text, "{at:>9} ms  {:>12}  {what}", stock.span(step));
     }
-    let _infallible = writeln!(text, "client: {window}\n* {}", STOCK.source);
+    let _infallible = writeln!(text, "client: {window}\n* {}", stock.source());
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Timeline, table};
+    use anyhow::Result;
+
+    use super::{Stock, Timeline, table};
 
     #[test]
-    fn what_did_not_happen_is_shown_as_such_beside_what_stock_does() {
+    fn what_did_not_happen_is_shown_as_such_beside_what_stock_does() -> Result<()> {
         let timeline = Timeline {
             verdict: Some(141.26),
             ..Timeline::default()
         };
-        let table = table(&timeline);
-        assert!(
-            table.contains("    141.3 ms       43–50 s  verdict: Dead"),
-            "{table}"
-        );
-        assert!(
-            table.contains("        - ms     343–350 s  replacements Ready"),
-            "{table}"
-        );
-        assert!(table.contains("quoted, not measured now"), "{table}");
+        let stock = Stock::committed()?;
+        let table = table(&timeline, &stock);
+        assert!(table.contains("    141.3 ms  "), "{table}");
+        let ready = format!("        - ms  {:>12}  replacements Ready", stock.span("ready"));
+        assert!(table.contains(&ready), "{table}");
+        assert!(table.contains("not measured now"), "{table}");
+        Ok(())
     }
 }
