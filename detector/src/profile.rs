@@ -134,9 +134,10 @@ pub const FRESH_LOOK: Duration = ms(250);
 /// After a goodbye that announced a reboot the deletes wait this long from the goodbye.
 pub const REBOOT_GRACE: Duration = ms(120_000);
 
-/// When the slices are read again after they were patched: the EndpointSlice controller recomputes a slice 1 s after
-/// somebody else changed it, or at the next pod event.
-pub const SLICE_LOOKS: [Duration; 3] = [ms(300), ms(900), ms(2_000)];
+/// When the slices, as their watch shows them, are looked at again after they were patched. The EndpointSlice controller
+/// recomputes a slice at the first mark, from pods that have none yet: close looks until all are marked. It does so again
+/// 1 s after somebody else changed it.
+pub const SLICE_LOOKS: [Duration; 6] = [ms(40), ms(80), ms(150), ms(300), ms(900), ms(2_000)];
 
 /// When the pods are listed again after the deletes: some are bound late.
 pub const LATE_PODS: [Duration; 2] = [ms(1_000), ms(5_000)];
