@@ -100,7 +100,8 @@ pub const UNHEARD_REPEAT: Duration = ms(5_000);
 /// The agent's stamp in the kernel's map is refreshed this often: the echoes carry its age.
 pub const STAMP_INTERVAL: Duration = ms(100);
 
-/// A subject that no observer's probe has reached for this part of W tells the API that it lives.
+/// A subject that no observer's probe has reached for this part of W tells the API that it lives; but not before the
+/// turns of as many observers as may be gone are over.
 pub const UNHEARD_DIVISOR: u32 = 2;
 
 /// ...but never after less than this: where one observer is dead, two slots without a probe are as it should be, and the
@@ -110,7 +111,8 @@ pub const UNHEARD_MIN: Duration = SLOT.saturating_mul(4);
 /// The next steward acts when the ledger has made no progress for this time past a step's due time.
 pub const TAKEOVER: Duration = ms(40);
 
-/// More than one member in this many suspected at once: a fault of the network or of ourselves.
+/// More than one member in this many silent at once, each to two observers or more: a fault of the network or of
+/// ourselves.
 pub const STORM_DIVISOR: usize = 3;
 
 /// Rounds of all observers hearing the subject before it counts as returned, the first time.
@@ -181,7 +183,8 @@ pub const PARTIAL_WINDOWS: u32 = 2;
 /// reports are lost.
 pub const PARTIAL_LINGER: Duration = ms(8_000);
 
-/// What the subject says through the API holds this long; it says so again while it is unheard.
+/// What the subject says through the API holds this long; it says so again while it is unheard. It ends W after, if the
+/// subject was heard by then.
 pub const SAYS_ALIVE: Duration = ms(10_000);
 
 /// The agent stamp (refreshed each 100 ms), or the greeting (each second), is stale after this time: two greetings may

@@ -1,15 +1,19 @@
 //! Whether anybody still asks this host: one whose mesh is closed, but whose API is open, can say that it lives.
 
+use std::time::Duration;
+
 use crate::identity::MemberId;
 use crate::observer::Arrivals;
-use crate::profile::{Profile, UNHEARD_DIVISOR, UNHEARD_MIN, UNHEARD_REPEAT, quorum};
+use crate::profile::{Profile, SLOT, UNHEARD_DIVISOR, UNHEARD_MIN, UNHEARD_REPEAT, quorum};
 use crate::time::{Instant, nanos};
 
 /// Watches the watchers.
 #[derive(Clone, Debug)]
 pub(super) struct Unheard {
     watchers: Vec<MemberId>,
-    patience: std::time::Duration,
+    /// At least this.
+    shortest: Duration,
+    patience: Duration,
     /// When this was told last, since somebody asked.
     told: Option<Instant>,
     /// When to look again.
@@ -18,15 +22,21 @@ pub(super) struct Unheard {
 
 impl Unheard {
     pub(super) fn new(profile: &Profile) -> Self {
+        let shortest = (profile.window / UNHEARD_DIVISOR).max(UNHEARD_MIN);
         Self {
             watchers: Vec::new(),
-            patience: (profile.window / UNHEARD_DIVISOR).max(UNHEARD_MIN),
+            shortest,
+            patience: shortest,
             told: None,
             due: Instant::NEVER,
         }
     }
 
     pub(super) fn set_watchers(&mut self, watchers: Vec<MemberId>, now: Instant) {
+        // As many as leave a quorum may be gone, and their turns follow each other: that is no closed mesh.
+        let gone = watchers.len() - quorum(watchers.len()).min(watchers.len());
+        let turns = SLOT * u32::try_from(gone + 1).unwrap_or(u32::MAX) + SLOT / 2;
+        self.patience = self.shortest.max(turns);
         self.watchers = watchers;
         self.due = if self.watchers.is_empty() {
             Instant::NEVER

@@ -256,6 +256,8 @@ pub(super) struct Weighed {
     pub(super) sign: Option<Instant>,
     /// For a suspicion.
     pub(super) suspicion: Sum,
+    /// For the storm guard: also by observers that abstain because most of their subjects are silent.
+    pub(super) quiet: Sum,
     /// For `Dead`.
     pub(super) proof: Sum,
     /// Observers that are not able.
@@ -295,6 +297,13 @@ pub(super) fn weigh<'a>(
         let fresh = |sealed: Option<Instant>| sealed.is_some_and(|at| at >= scale.silence_from);
         let told = said(witness).filter(|told| told.origin.incarnation == peer.incarnation);
         let told = told.filter(|told| fresh(peer.offset.latest(told.origin.sealed)));
+        let silence = told.and_then(|told| told.suspected_since(since, &peer.offset));
+        if let Some((told, silence)) = told.zip(silence)
+            && matches!(told.ability, Ability::Able | Ability::MostSilent)
+            && !peer.condemned
+        {
+            weighed.quiet.add(silence);
+        }
         if told.is_some_and(|told| told.ability != Ability::Able) || peer.other_config {
             weighed.unable += 1;
             continue;
@@ -303,7 +312,7 @@ pub(super) fn weigh<'a>(
             continue;
         }
         if let Some(told) = told {
-            if let Some(silence) = told.suspected_since(since, &peer.offset) {
+            if let Some(silence) = silence {
                 weighed.suspicion.add(silence);
             }
             weighed.one_sided |= told.losses.len() >= MIN_LOSSES

@@ -93,7 +93,7 @@ impl Judge {
             subjects: BTreeMap::new(),
             open: BTreeSet::new(),
             condemned: BTreeSet::new(),
-            guard: Guard::new(now),
+            guard: Guard::new(&profile, now),
             held: None,
             tick_at: Instant::NEVER,
             sweep_at: now + SWEEP,
@@ -464,7 +464,7 @@ impl Judge {
         let known = || self.peers.values().filter(|peer| peer.is_known());
         self.guard.known = known().count();
         self.guard.heard = known().filter(|peer| peer.is_heard(now)).count();
-        self.guard.suspected = known().filter(|peer| peer.suspected).count();
+        self.guard.suspected = known().filter(|peer| peer.quiet).count();
         self.tell_hold(now);
     }
 
@@ -515,6 +515,7 @@ impl Judge {
 
     /// Tells a hold on all verdicts, if there is any to hold.
     fn tell_hold(&mut self, now: Instant) {
+        self.guard.note(now);
         let hold = self.guard.hold(now).filter(|_| self.guard.suspected > 0);
         if hold != self.held {
             self.held = hold;
@@ -545,6 +546,11 @@ impl Judge {
             |observer| peers.get(&observer),
             &scale,
         );
+        // Heard since: its word through the API is not needed any more, and must not cover a death.
+        let said = subject.says_alive_until.before(SAYS_ALIVE);
+        if weighed.sign.is_some_and(|sign| sign > said + self.profile.window) {
+            subject.says_alive_until = Instant::default();
+        }
         self.suspect(id, &weighed, now);
         self.condemn(id, &weighed, now);
         self.answer_look(id, now);
@@ -561,14 +567,11 @@ impl Judge {
         let sign = weighed.sign.unwrap_or_default();
         let holds = weighed.suspicion.reaches(&bar) && subject.boot != BootId(0);
         let before = subject.suspicion;
-        subject.suspicion = match before {
-            Some(old) if holds => Some(Suspicion { held_at: now, ..old }),
-            None if holds => Some(Suspicion { sign, held_at: now }),
-            // Heard, or for want of reports: not at once, or the storm guard would be blind after a late tick.
-            Some(old) if subject.condemnation.is_none() && sign > old.sign => None,
-            Some(old) if subject.condemnation.is_none() && now.since(old.held_at) >= REPORT_TAIL => None,
-            other => other,
-        };
+        let condemned = subject.condemnation.is_some();
+        subject.suspicion = Suspicion::follow(before, holds, sign, condemned, now);
+        let bar = Bar::quiet(subject.witnesses.len(), &self.profile);
+        let is_quiet = weighed.quiet.reaches(&bar) && subject.boot != BootId(0);
+        subject.quiet = Suspicion::follow(subject.quiet, is_quiet, sign, condemned, now);
         if let (Some(old), None) = (before, subject.suspicion)
             && sign > old.sign
         {
@@ -578,11 +581,12 @@ impl Judge {
         if subject.suspicion.is_some() {
             subject.returning.interrupted(now);
         }
-        let suspected = subject.suspicion.is_some();
+        peer.suspected = subject.suspicion.is_some();
         peer.parted = subject.is_parted(now);
-        if peer.suspected != suspected {
-            peer.suspected = suspected;
-            self.guard.suspected = match suspected {
+        let quiet = subject.quiet.is_some() || peer.suspected;
+        if peer.quiet != quiet {
+            peer.quiet = quiet;
+            self.guard.suspected = match quiet {
                 _ if !peer.is_known() => self.guard.suspected,
                 true => self.guard.suspected + 1,
                 false => self.guard.suspected.saturating_sub(1),

@@ -20,6 +20,8 @@ pub(super) struct Peer {
     pub(super) condemned: bool,
     /// It is itself suspected.
     pub(super) suspected: bool,
+    /// Two observers find it silent, or more: what the storm guard counts.
+    pub(super) quiet: bool,
     /// It took its leave, or its agent did.
     pub(super) parted: bool,
     /// It decides by other numbers.

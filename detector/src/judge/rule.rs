@@ -38,6 +38,18 @@ impl Bar {
             weight: EVIDENCE / 2.0,
         }
     }
+
+    /// For the storm guard: two observers, soon. Those of the others that are as silent as the subject cannot speak, so
+    /// a quorum is not waited for; one alone, if it lies, must not hold every verdict; and all of a storm must be
+    /// counted before the first of them could be condemned.
+    #[must_use]
+    pub(super) fn quiet(observers: usize, profile: &Profile) -> Self {
+        Self {
+            quorum: quorum(observers).min(2),
+            span: profile.window / 4,
+            weight: 0.0,
+        }
+    }
 }
 
 /// What one able observer lost after the last sign of life.

@@ -1,7 +1,9 @@
 //! What holds every verdict of `Dead` back: a fault of the network, or of this steward itself.
 
+use std::time::Duration;
+
 use crate::judgement::Hold;
-use crate::profile::{GREETING, REPORT_EXPIRY, STORM_DIVISOR};
+use crate::profile::{GREETING, Profile, REPORT_EXPIRY, SLOT, STORM_DIVISOR};
 use crate::time::Instant;
 
 /// The counts, and this steward's own condition. Asked again whenever a verdict is due; nothing is latched.
@@ -9,7 +11,7 @@ use crate::time::Instant;
 pub(super) struct Guard {
     /// Members that could be heard: condemned ones and those that took their leave are left out.
     pub(super) known: usize,
-    /// Of the known, those that are suspected.
+    /// Of the known, those that are suspected, or would be if their other observers were not silent themselves.
     pub(super) suspected: usize,
     /// Of the known, those heard in [`crate::profile::MAJORITY_WINDOW`].
     pub(super) heard: usize,
@@ -17,33 +19,55 @@ pub(super) struct Guard {
     pub(super) listens_since: Instant,
     /// Its newest own late tick.
     pub(super) late_at: Option<Instant>,
+    /// The newest storm, or time in the minority.
+    fault: Option<(Hold, Instant)>,
+    /// For how long that goes on after it: silence from within it is no evidence.
+    linger: Duration,
 }
 
 impl Guard {
     /// Nothing known, nothing heard.
     #[must_use]
-    pub(super) const fn new(now: Instant) -> Self {
+    pub(super) fn new(profile: &Profile, now: Instant) -> Self {
         Self {
             known: 0,
             suspected: 0,
             heard: 0,
             listens_since: now,
             late_at: None,
+            fault: None,
+            linger: profile.window + SLOT,
+        }
+    }
+
+    /// To be called at each tick, and when a count has changed.
+    pub(super) fn note(&mut self, now: Instant) {
+        if let Some(fault) = self.fault_now(now) {
+            self.fault = Some((fault, now));
         }
     }
 
     /// What holds verdicts back at `now`, the gravest first.
     #[must_use]
     pub(super) fn hold(&self, now: Instant) -> Option<Hold> {
+        let late = self.is_late(now).then_some(Hold::LateTick);
+        self.fault_now(now).or_else(|| self.fault_lately(now)).or(late)
+    }
+
+    fn fault_now(&self, now: Instant) -> Option<Hold> {
         if self.is_minority(now) {
             Some(Hold::Minority)
         } else if self.is_storm() {
             Some(Hold::Storm)
-        } else if self.is_late(now) {
-            Some(Hold::LateTick)
         } else {
             None
         }
+    }
+
+    /// When a cut heals, some are heard before others: whoever comes last must not be condemned for what was held.
+    fn fault_lately(&self, now: Instant) -> Option<Hold> {
+        let lately = self.fault.filter(|(_, at)| now.since(*at) < self.linger);
+        lately.map(|(fault, _)| fault)
     }
 
     /// Less than half are heard; or not all had the time to greet since this steward began to listen.
@@ -69,6 +93,7 @@ mod tests {
 
     use super::Guard;
     use crate::judgement::Hold;
+    use crate::profile::Profile;
     use crate::time::Instant;
 
     const NOW: Instant = Instant(100_000_000_000);
@@ -78,7 +103,7 @@ mod tests {
             known,
             suspected,
             heard,
-            ..Guard::new(Instant(1))
+            ..Guard::new(&Profile::LAN, Instant(1))
         }
     }
 
@@ -100,6 +125,15 @@ mod tests {
             Some(Hold::Minority),
             "the gravest is told"
         );
+    }
+
+    #[test]
+    fn a_storm_holds_until_silence_of_after_it_could_be_evidence() {
+        let mut guard = guard(9, 9, 4);
+        guard.note(NOW);
+        guard.suspected = 1;
+        assert_eq!(guard.hold(NOW + Duration::from_millis(139)), Some(Hold::Storm));
+        assert_eq!(guard.hold(NOW + Duration::from_millis(140)), None);
     }
 
     #[test]

@@ -29,6 +29,27 @@ pub(super) struct Suspicion {
     pub(super) held_at: Instant,
 }
 
+impl Suspicion {
+    /// What becomes of `before`, now that the bar is reached (`holds`) or not. A condemned subject's stays until it is
+    /// heard.
+    pub(super) fn follow(
+        before: Option<Self>,
+        holds: bool,
+        sign: Instant,
+        is_condemned: bool,
+        now: Instant,
+    ) -> Option<Self> {
+        match before {
+            Some(old) if holds => Some(Self { held_at: now, ..old }),
+            None if holds => Some(Self { sign, held_at: now }),
+            // Heard, or for want of reports: not at once, or the storm guard would be blind after a late tick.
+            Some(old) if !is_condemned && sign > old.sign => None,
+            Some(old) if !is_condemned && now.since(old.held_at) >= REPORT_TAIL => None,
+            other => other,
+        }
+    }
+}
+
 /// The rule held, and nothing held it back.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Condemnation {
@@ -92,6 +113,8 @@ pub(super) struct Subject {
     pub(super) says_alive_until: Instant,
     /// Half the evidence.
     pub(super) suspicion: Option<Suspicion>,
+    /// Two observers' part of it.
+    pub(super) quiet: Option<Suspicion>,
     /// The whole.
     pub(super) condemnation: Option<Condemnation>,
     /// The cause of `Partial` last held then.
@@ -131,6 +154,7 @@ impl Subject {
             parting: None,
             says_alive_until: Instant::default(),
             suspicion: None,
+            quiet: None,
             condemnation: None,
             partial_at: None,
             withheld: None,

@@ -64,7 +64,7 @@ fn more_than_a_third_at_once_is_a_storm() {
         court.seen.insert(subject);
         court.say(subject, Message::Greeting(Court::greeting(subject)));
     }
-    let until = court.now + 100;
+    let until = court.now + 200;
     while court.now < until {
         court.run_to(court.now + 10);
         report_all(&mut court, &[0], echo);
