@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 
 use detector::identity::{BootId, MemberId};
 
@@ -23,6 +24,9 @@ pub const SOCKET_BYTES: usize = 212_992;
 
 /// What the kernel counts for a datagram besides its bytes.
 pub const SOCKET_OVERHEAD: usize = 768;
+
+/// Troubles of a host that are remembered.
+const TROUBLES: usize = 32;
 
 /// Where an end is reached.
 #[must_use]
@@ -76,12 +80,12 @@ pub struct Host {
     pub kernel: Kernel,
     /// Whether it has power.
     pub on: bool,
-    /// Until when the hypervisor holds it.
-    pub held_until: u64,
-    /// Until when its softirqs do not run: arrivals wait, userspace goes on.
-    pub starved_until: u64,
-    /// When anything but the network last troubled it (power, hypervisor, CPU): the oracle's word for "able".
-    pub troubled_at: Option<u64>,
+    /// From when, and until when, the hypervisor holds it.
+    pub held: Range<u64>,
+    /// From when, and until when, its softirqs do not run: arrivals wait, userspace goes on.
+    pub starved: Range<u64>,
+    /// When anything but the network troubled it lately (power, hypervisor, CPU): the oracle's word for "able".
+    pub troubles: VecDeque<u64>,
     /// Arrivals that wait.
     pub waiting: VecDeque<Arrival>,
     /// Arrivals that found the queue full.
@@ -101,9 +105,9 @@ impl Host {
             clock,
             kernel,
             on: true,
-            held_until: 0,
-            starved_until: 0,
-            troubled_at: None,
+            held: 0..0,
+            starved: 0..0,
+            troubles: VecDeque::new(),
             waiting: VecDeque::new(),
             overflowed: 0,
         }
@@ -124,10 +128,18 @@ impl Host {
         self.kernel = Kernel::default();
     }
 
+    /// Something troubles it now.
+    pub fn trouble(&mut self, now: u64) {
+        if self.troubles.len() >= TROUBLES {
+            self.troubles.pop_front();
+        }
+        self.troubles.push_back(now);
+    }
+
     /// Whether arrivals are taken from the wire at once.
     #[must_use]
     pub fn receives(&self, now: u64) -> bool {
-        self.on && self.held_until <= now && self.starved_until <= now
+        self.on && !self.held.contains(&now) && !self.starved.contains(&now)
     }
 
     /// Puts an arrival aside; false: the queue is full, and it is lost.

@@ -3,6 +3,8 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use detector::identity::MemberId;
+use detector::observer::Arrivals;
 use detector_common::check::{Answer, Refusal, Tables, respond};
 use detector_common::packet::Packet;
 use detector_common::state::{Me, PeerKey, PeerState};
@@ -78,6 +80,13 @@ impl Tables for Kernel {
     fn state(&self, peer: u64) -> Option<&PeerState> {
         self.find(peer)
             .map(|entry| &**entry.state.get_or_init(Box::default))
+    }
+}
+
+impl Arrivals for Kernel {
+    fn state(&self, peer: MemberId) -> Option<PeerState> {
+        self.find(peer.0)
+            .map(|entry| entry.state.get_or_init(Box::default).as_ref().clone())
     }
 }
 

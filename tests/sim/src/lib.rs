@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  rng ─▶ clock, queue ─▶ network ─▶ host (kernel) ─▶ process ─▶ world ─▶ oracle
+//!                                                                  │
+//!  seeds ─▶ scenario ─▶ cluster (machines, faults, api) ◀──────────┘
 //! ```
 //!
 //! The machines are the real ones, and so are the packets, the order of checks and the sealed messages; only clock,
@@ -12,14 +14,29 @@
     reason = "indices and counts are minted by the world itself; a wrong one shall stop the run"
 )]
 
-pub mod api;
+// Time, chance, and what lies between hosts.
 pub mod clock;
-pub mod host;
-pub mod kernel;
 pub mod network;
-pub mod oracle;
-pub mod process;
 pub mod queue;
 pub mod rng;
-pub mod stats;
+
+// Hosts and what runs on them.
+pub mod host;
+pub mod kernel;
+pub mod process;
 pub mod world;
+
+// What is true.
+pub mod oracle;
+
+// Kubernetes.
+pub mod api;
+
+// The real machines, all of them together.
+pub mod cluster;
+pub mod members;
+
+// How tests run it.
+pub mod scenario;
+pub mod seeds;
+pub mod stats;

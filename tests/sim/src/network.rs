@@ -175,7 +175,7 @@ impl Network {
         self.uplinks[host as usize].dark = dark;
     }
 
-    /// A firewall drops what is for this host's mesh port; all else, the API too, is open.
+    /// A firewall drops what is from or for this host's mesh port; all else, the API too, is open.
     pub fn set_mesh_closed(&mut self, host: u32, closed: bool) {
         self.uplinks[host as usize].mesh_closed = closed;
     }
@@ -207,6 +207,13 @@ impl Network {
             && !ruled
     }
 
+    /// Whether this host reaches what is no host of ours: the API server, on side 0 of every partition.
+    #[must_use]
+    pub fn is_outside(&self, host: u32) -> bool {
+        let uplink = &self.uplinks[host as usize];
+        !uplink.dark && uplink.side == 0
+    }
+
     /// Something leaves `from` at `now`: when it arrives, or None where it is lost.
     pub fn carry(&mut self, from: End, to: End, now: u64) -> Option<u64> {
         self.traffic.sent += 1;
@@ -226,6 +233,9 @@ impl Network {
         let rng = &mut self.rng;
         let sender = &mut self.uplinks[from.host as usize];
         let side = sender.side;
+        if sender.mesh_closed && from.port == Port::Agent {
+            return None;
+        }
         if sender.dark || rng.chance(sender.loss_out) {
             return None;
         }
@@ -350,7 +360,8 @@ mod tests {
         network.set_mesh_closed(1, true);
         assert!(network.carry(agent(0), agent(1), 0).is_none());
         assert!(network.carry(agent(0), steward, 0).is_some());
-        assert!(network.carry(agent(1), agent(0), 0).is_some());
+        assert!(network.carry(agent(1), agent(0), 0).is_none());
+        assert!(network.carry(steward, agent(0), 0).is_some());
         network.set_mesh_closed(1, false);
         network.set_rule(0, 1, Rule { loss: 1.0, delay: 0 });
         assert!(network.carry(agent(0), agent(1), 0).is_none());

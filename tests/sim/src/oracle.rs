@@ -6,8 +6,9 @@
 //! beyond the shortest retransmission timeout.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
-use detector::profile::{MIN_LOSSES, TIMEOUT_FLOOR};
+use detector::profile::{MIN_LOSSES, REPORT_EXPIRY, TIMEOUT_FLOOR};
 use detector::time::nanos;
 
 /// How long a probe's fate is kept, in nanoseconds: beyond any window that evidence spans.
@@ -55,8 +56,8 @@ pub struct Claim<'a> {
     pub tolerance: u64,
     /// Whether the boot that was condemned still runs.
     pub runs: bool,
-    /// Whether this host's agent was able until now, from the given time on.
-    pub able: &'a dyn Fn(u32, u64) -> bool,
+    /// Whether this host's agent was able in the given time.
+    pub able: &'a dyn Fn(u32, Range<u64>) -> bool,
 }
 
 /// All probes of the last seconds, and when hosts went off.
@@ -131,21 +132,24 @@ impl Oracle {
     /// Looks for a window of able observers' losses that is long enough, and not over for longer than a report takes.
     fn law(&self, claim: &Claim<'_>) -> Result<(), String> {
         let floor = nanos(TIMEOUT_FLOOR);
-        let since = claim.at.saturating_sub(claim.window + TOLD_WITHIN);
-        let mut able: BTreeMap<u32, bool> = BTreeMap::new();
+        let since = claim.at.saturating_sub(claim.window);
+        let sealed = claim.at.saturating_sub(nanos(REPORT_EXPIRY));
+        let mut able: BTreeMap<u32, Able> = BTreeMap::new();
         let mut run = Run::default();
         let mut best = Run::default();
         for probe in &self.subjects[claim.subject as usize].probes {
             let counted = probe.asked + floor <= claim.at;
-            let is_able = *able
-                .entry(probe.observer)
-                .or_insert_with(|| (claim.able)(probe.observer, since));
-            if !counted || !is_able {
-                continue;
-            }
+            let able = *able.entry(probe.observer).or_insert_with(|| Able {
+                losses: (claim.able)(probe.observer, since..sealed),
+                echoes: (claim.able)(probe.observer, since..claim.at),
+            });
             let in_time = probe.echoed.saturating_sub(probe.asked) <= floor;
             let known = probe.echoed.saturating_add(TOLD_WITHIN) <= claim.at;
-            if !in_time && !known {
+            let lost = !in_time && !known;
+            if !counted || !(if lost { able.losses } else { able.echoes }) {
+                continue;
+            }
+            if lost {
                 run.lose(probe);
                 if run.span() >= best.span() {
                     best.clone_from(&run);
@@ -173,6 +177,14 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// Whether an observer's word counts. Its last report may be older than what troubles it now, so a loss may count where
+/// an echo could not have been told any more.
+#[derive(Clone, Copy)]
+struct Able {
+    losses: bool,
+    echoes: bool,
 }
 
 /// Losses of all able observers with nothing heard between them.
@@ -216,7 +228,7 @@ mod tests {
         oracle
     }
 
-    fn claim<'a>(at: u64, runs: bool, able: &'a dyn Fn(u32, u64) -> bool) -> Claim<'a> {
+    fn claim<'a>(at: u64, runs: bool, able: &'a dyn Fn(u32, std::ops::Range<u64>) -> bool) -> Claim<'a> {
         Claim {
             subject: 0,
             at: at * MS,
@@ -230,7 +242,7 @@ mod tests {
 
     #[test]
     fn silence_of_w_is_right_or_mistaken() {
-        let able = |_, _| true;
+        let able = |_: u32, _: std::ops::Range<u64>| true;
         let oracle = history(500..700, 640);
         assert_eq!(oracle.judge(&claim(640, false, &able)), Truth::Right);
         assert_eq!(oracle.judge(&claim(640, true, &able)), Truth::Mistaken);
@@ -238,14 +250,14 @@ mod tests {
 
     #[test]
     fn shorter_silence_is_false_even_about_the_dead() {
-        let able = |_, _| true;
+        let able = |_: u32, _: std::ops::Range<u64>| true;
         let oracle = history(500..700, 610);
         assert!(matches!(oracle.judge(&claim(610, false, &able)), Truth::False(_)));
     }
 
     #[test]
     fn what_was_heard_long_enough_ago_breaks_the_window() {
-        let able = |_, _| true;
+        let able = |_: u32, _: std::ops::Range<u64>| true;
         let over = history(500..640, 800);
         assert_eq!(over.judge(&claim(660, true, &able)), Truth::Mistaken, "in flight");
         assert!(
@@ -257,7 +269,7 @@ mod tests {
     #[test]
     fn losses_of_troubled_observers_are_none() {
         let oracle = history(500..700, 660);
-        let one_is_starved = |observer, _| observer != 3;
+        let one_is_starved = |observer: u32, _: std::ops::Range<u64>| observer != 3;
         assert!(matches!(
             oracle.judge(&claim(660, false, &one_is_starved)),
             Truth::False(_)

@@ -59,10 +59,10 @@ impl Rng {
     }
 
     /// `count` different numbers of `0..n`, in random order.
-    pub fn choose(&mut self, count: usize, n: usize) -> Vec<usize> {
-        let mut all: Vec<usize> = (0..n).collect();
-        for index in 0..count.min(n) {
-            let other = index + self.below((n - index) as u64) as usize;
+    pub fn choose(&mut self, count: usize, n: u32) -> Vec<u32> {
+        let mut all: Vec<u32> = (0..n).collect();
+        for index in 0..count.min(all.len()) {
+            let other = index + self.below((all.len() - index) as u64) as usize;
             all.swap(index, other);
         }
         all.truncate(count);

@@ -8,8 +8,10 @@
 //! Times are nanoseconds since the run began; only [`Process`]es see their host's clock. A run is a function of its
 //! seed.
 
+use std::ops::Range;
+
 use detector::profile::LATE_TICK;
-use detector::time::Instant;
+use detector::time::{Instant, nanos};
 use detector_common::check::Answer;
 use detector_common::packet::{Packet, kind};
 
@@ -22,6 +24,10 @@ use crate::rng::Rng;
 
 /// A wake-up is late by less than this even on an idle host (timer slack and scheduling), in nanoseconds.
 const WAKE_SLACK: u64 = 60_000;
+
+/// A wake that is late by this troubles its host for certain: whichever timer it was for, the observer's own was due
+/// within a slot of it.
+const TROUBLING: std::time::Duration = LATE_TICK.saturating_mul(2);
 
 /// Arrivals that wait are taken up this far apart.
 const DRAIN_STEP: u64 = 2_000;
@@ -156,6 +162,15 @@ impl<P: Process> World<P> {
             .filter(|end| self.processes[place(*end)].is_some())
     }
 
+    /// The shell of a new agent writes who it is where the kernel reads it.
+    pub fn me(&mut self, host: u32, incarnation: u32) {
+        let state = &self.hosts[host as usize];
+        let me = &state.kernel.me;
+        me.id.set(state.id.0);
+        me.boot.set(state.boot.0);
+        me.incarnation.set(u64::from(incarnation));
+    }
+
     /// Starts a process; one that ran there is gone.
     pub fn start(&mut self, end: End, machine: P) {
         self.processes[place(end)] = Some(Running::new(machine));
@@ -166,7 +181,7 @@ impl<P: Process> World<P> {
     pub fn kill(&mut self, end: End) {
         self.processes[place(end)] = None;
         if end.port == Port::Agent {
-            self.hosts[end.host as usize].troubled_at = Some(self.now);
+            self.trouble(end.host);
         }
     }
 
@@ -202,16 +217,16 @@ impl<P: Process> World<P> {
         let now = self.now;
         let state = &mut self.hosts[host as usize];
         state.clock.stop(now);
-        state.held_until = state.held_until.max(now + length);
-        self.queue.push(state.held_until, Event::GoOn(host));
+        state.held = now..state.held.end.max(now + length);
+        self.queue.push(state.held.end, Event::GoOn(host));
     }
 
     /// The host's softirqs get no CPU: arrivals wait, userspace goes on.
     pub fn starve(&mut self, host: u32, length: u64) {
         self.trouble(host);
         let state = &mut self.hosts[host as usize];
-        state.starved_until = state.starved_until.max(self.now + length);
-        self.queue.push(state.starved_until, Event::GoOn(host));
+        state.starved = self.now..state.starved.end.max(self.now + length);
+        self.queue.push(state.starved.end, Event::GoOn(host));
     }
 
     /// A process gets no CPU; the kernel goes on answering.
@@ -248,25 +263,28 @@ impl<P: Process> World<P> {
         }
     }
 
-    /// Whether this host's agent could see and tell all that happened to it from `since` until now.
+    /// Whether this host's agent could see and tell all that happened to it in this time.
     #[must_use]
-    pub fn untroubled(&self, host: u32, since: u64) -> bool {
+    pub fn untroubled(&self, host: u32, time: Range<u64>) -> bool {
         let state = &self.hosts[host as usize];
         let end = End {
             host,
             port: Port::Agent,
         };
+        let overlaps = |begin: u64, until: u64| begin < time.end && until > time.start;
         state.on
-            && state.held_until <= since
-            && state.starved_until <= since
-            && state.troubled_at.is_none_or(|at| at < since)
-            && self.processes[place(end)]
-                .as_ref()
-                .is_some_and(|running| running.stalled.end <= since || running.stalled.start > self.now)
+            && !overlaps(state.held.start, state.held.end)
+            && !overlaps(state.starved.start, state.starved.end)
+            && !state.troubles.iter().any(|at| time.contains(at))
+            && self.processes[place(end)].as_ref().is_some_and(|running| {
+                let Range { start, end } = running.stalled;
+                !overlaps(start, end) || end - start < nanos(TROUBLING)
+            })
     }
 
     fn trouble(&mut self, host: u32) {
-        self.hosts[host as usize].troubled_at = Some(self.now);
+        let now = self.now;
+        self.hosts[host as usize].trouble(now);
     }
 
     fn happen(&mut self, event: Event) {
@@ -341,7 +359,7 @@ impl<P: Process> World<P> {
         let Some(running) = &mut self.processes[place(end)] else {
             return;
         };
-        if running.wake != self.now || host.held_until > self.now {
+        if running.wake != self.now || host.held.contains(&self.now) {
             return;
         }
         // Which of socket and timer a thread looks at first after a stall is chance.
@@ -356,7 +374,7 @@ impl<P: Process> World<P> {
             running.machine.handle_timeout(local, &host.kernel);
         }
         running.wake = u64::MAX;
-        let late = running.wanted != Instant::NEVER && local.since(running.wanted) >= LATE_TICK;
+        let late = running.wanted != Instant::NEVER && local.since(running.wanted) >= TROUBLING;
         if late && end.port == Port::Agent {
             self.trouble(end.host);
         }
@@ -371,7 +389,7 @@ impl<P: Process> World<P> {
         if !state.on {
             return;
         }
-        if state.held_until <= now {
+        if !state.held.contains(&now) {
             state.clock.go_on(now);
         }
         if !state.receives(now) {
@@ -422,7 +440,7 @@ impl<P: Process> World<P> {
             return;
         };
         let wanted = running.machine.poll_timeout();
-        if wanted == Instant::NEVER || host.held_until > self.now {
+        if wanted == Instant::NEVER || host.held.contains(&self.now) {
             return;
         }
         // A wake that is armed for this time stays: its lateness is drawn once.

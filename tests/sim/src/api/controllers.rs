@@ -50,6 +50,8 @@ pub(super) enum Work {
     Slice(String),
     /// A kubelet puts its pods right.
     Kubelet(String),
+    /// A kubelet finds the API again.
+    Back(String),
 }
 
 impl Api {
@@ -69,6 +71,7 @@ impl Api {
                 Work::Started(pod) => self.started(&pod, at),
                 Work::Slice(set) => self.recompute_slice(&set),
                 Work::Kubelet(node) => self.kubelet(&node, at),
+                Work::Back(node) => self.set_kubelet(&node, true, at),
             }
         }
     }
@@ -78,13 +81,17 @@ impl Api {
         let Some(object) = self.nodes.get_mut(node) else {
             return;
         };
-        if reaches {
-            object.cut_since = None;
+        if reaches && object.cut_since.take().is_some() {
             self.work
                 .push(now + KUBELET_RETURN, Work::Kubelet(node.to_owned()));
-        } else if object.cut_since.is_none() {
+        } else if !reaches && object.cut_since.is_none() {
             object.cut_since = Some(now);
         }
+    }
+
+    /// It finds the API again at `at`, by itself.
+    pub fn set_kubelet_later(&mut self, node: &str, at: u64) {
+        self.work.push(at, Work::Back(node.to_owned()));
     }
 
     fn monitor(&mut self, now: u64) {

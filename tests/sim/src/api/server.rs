@@ -4,6 +4,7 @@ use detector::judgement::Verdict;
 use detector::names;
 use detector::remedy::command::{Answer, ApiEvent, Call, Outcome};
 use detector::remedy::ledger::{KEY, Ledger};
+use detector::remedy::marks;
 use detector::remedy::object::{PodRef, Taint};
 
 use super::controllers::{self, Work};
@@ -171,12 +172,7 @@ impl Api {
         if object.node.uid != uid {
             return Outcome::Refused("metadata.uid: Invalid value: field is immutable".to_owned());
         }
-        let status = match verdict {
-            Verdict::Alive | Verdict::Degraded | Verdict::Away => "True",
-            Verdict::Dead => "False",
-            Verdict::Unknown | Verdict::Partial | Verdict::Leaving => "Unknown",
-        };
-        object.node.reachable = Some(status.to_owned());
+        object.node.reachable = Some(marks::reachable(verdict).0.to_owned());
         object.node.resource_version = next;
         self.changes.push(ApiEvent::Node(object.node.clone()));
         Outcome::Done(Answer::Nothing)
