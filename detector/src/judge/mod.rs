@@ -11,6 +11,7 @@
 
 mod evidence;
 mod goodbye;
+mod hear;
 mod look;
 mod peer;
 mod returning;
@@ -19,28 +20,25 @@ mod status;
 mod storm;
 mod subject;
 mod verdict;
+mod weighing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use crate::identity::{BootId, MemberId};
 use crate::judgement::{Ask, Evidence, Hold, Judgement};
-use crate::message::{Goodbye, Greeting, Hint, Look, Message, Report, Sighting};
+use crate::message::Message;
 use crate::offset::PeerTime;
-use crate::profile::{
-    GREETING, LATE_TICK, Profile, REPORT_EXPIRY, REPORT_TAIL, SAYS_ALIVE, SLOT, SWEEP, SWEEP_PARTS,
-};
+use crate::profile::{GREETING, LATE_TICK, Profile, SAYS_ALIVE, SLOT, SWEEP, SWEEP_PARTS};
 use crate::rings::Rings;
 use crate::time::Instant;
 
-use evidence::{Life, Origin, Scale, Told, Weighed, weigh};
-use goodbye::Parting;
+use evidence::Origin;
 use look::LookRound;
 use peer::Peer;
-use rule::Bar;
 pub use status::{Counters, SubjectStatus};
 use storm::Guard;
-use subject::{Condemnation, Greeted, Subject, Suspicion, Telling};
+use subject::Subject;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,182 +161,6 @@ impl Judge {
             Message::Pong(_) => {}
             // From a steward alone, and not to a steward.
             Message::Look(_) | Message::Ping(_) => self.counters.misdirected += 1,
-        }
-    }
-
-    /// A message of the agent whose boot is known is a sign of life of that boot; those that name theirs speak for
-    /// themselves.
-    fn sender_lives(&mut self, from: MemberId, origin: &Origin) {
-        let Some(subject) = self.subjects.get_mut(&from) else {
-            return;
-        };
-        if subject
-            .greeted
-            .is_some_and(|greeted| greeted.incarnation == origin.incarnation)
-        {
-            subject.sign = subject.sign.max(Some(origin.arrived));
-            if self.open.contains(&from) || subject.condemnation.is_some() {
-                self.evaluate(from, origin.arrived);
-            }
-        }
-    }
-
-    fn greeted(&mut self, from: MemberId, origin: &Origin, greeting: Greeting) {
-        let Some(subject) = self.subjects.get_mut(&from) else {
-            return;
-        };
-        let overtaken = |greeted: Greeted| greeted.overtook(origin);
-        // Control retires the older lives of an agent: another one is later, whatever it names.
-        let over = subject.is_over(greeting.boot) && subject.agent == Some(origin.incarnation);
-        if greeting.boot == BootId(0) || over || subject.greeted.is_some_and(overtaken) {
-            self.counters.outdated += 1;
-            return;
-        }
-        let now = origin.arrived;
-        if greeting.boot != subject.boot {
-            subject.reboot(greeting.boot, now);
-        }
-        if subject
-            .parting
-            .is_some_and(|parting| parting.taken_back_by(origin.incarnation, origin.sealed))
-        {
-            subject.parting = None;
-        }
-        subject.agent = Some(origin.incarnation);
-        subject.greeted = Some(Greeted {
-            at: now,
-            incarnation: origin.incarnation,
-            sealed: origin.sealed,
-        });
-        subject.sign = subject.sign.max(Some(now));
-        subject.set_health(now, greeting.health);
-        if let Some(peer) = self.peers.get_mut(&from) {
-            peer.other_config = greeting.config != self.config;
-        }
-        self.evaluate(from, now);
-    }
-
-    fn parted(&mut self, from: MemberId, origin: &Origin, goodbye: Goodbye) {
-        let Some(subject) = self.subjects.get_mut(&from) else {
-            return;
-        };
-        if goodbye.boot != subject.boot && subject.boot != BootId(0) {
-            self.counters.other_boot += 1;
-            return;
-        }
-        if subject.boot == BootId(0) {
-            subject.reboot(goodbye.boot, origin.arrived);
-        }
-        let overtaken = |greeted: Greeted| greeted.overtook(origin);
-        if subject.greeted.is_some_and(overtaken) {
-            self.counters.outdated += 1;
-            return;
-        }
-        subject.sign = subject.sign.max(Some(origin.arrived));
-        subject.parting = Some(Parting {
-            farewell: goodbye.farewell,
-            at: origin.arrived,
-            incarnation: origin.incarnation,
-            sealed: origin.sealed,
-        });
-        self.evaluate(from, origin.arrived);
-    }
-
-    fn hinted(&mut self, hint: Hint, now: Instant) {
-        let Some(subject) = self.subjects.get_mut(&hint.subject) else {
-            self.counters.unknown_subjects += 1;
-            return;
-        };
-        if hint.boot != subject.boot {
-            self.counters.other_boot += 1;
-            return;
-        }
-        subject.stir(hint.incident, now);
-        self.evaluate(hint.subject, now);
-    }
-
-    fn reported(&mut self, from: MemberId, origin: &Origin, report: &Report) {
-        let Some(subject) = self.subjects.get_mut(&report.subject) else {
-            self.counters.unknown_subjects += 1;
-            return;
-        };
-        let now = origin.arrived;
-        let heard = match (report.echo, report.sign) {
-            (Some(echo), Some(sign)) => Some(echo.min(sign)),
-            (echo, sign) => echo.or(sign),
-        };
-        if report.echo.is_some()
-            && let Some(witness) = subject.witness(from)
-        {
-            witness.boot = report.boot;
-        }
-        if let Some(boot) = subject.boot_by_quorum(now) {
-            subject.reboot(boot, now);
-        }
-        if report.boot != subject.boot || report.boot == BootId(0) {
-            self.counters.other_boot += 1;
-            return;
-        }
-        let life = heard.map(|age| Life::told(origin, age));
-        let looks = subject.look;
-        match (subject.witness(from), life) {
-            (Some(witness), life) => {
-                if let Some(life) = life {
-                    witness.heard(life);
-                }
-                let mut told = Told::new(*origin, report);
-                if report.config != self.config {
-                    self.counters.other_config += 1;
-                    told.disable();
-                }
-                if looks.is_some_and(|look| look.nonce == report.nonce) {
-                    witness.answers(told.clone());
-                }
-                witness.tells(told);
-                if !report.losses.is_empty() {
-                    subject.stir(report.incident, now);
-                }
-            }
-            // Not one of its observers by our roster: what it heard counts, what it did not hear does not.
-            (None, Some(life)) => subject.sign = subject.sign.max(Some(life.latest())),
-            (None, None) => {}
-        }
-        self.evaluate(report.subject, now);
-    }
-
-    fn sighted(&mut self, from: MemberId, origin: &Origin, sightings: &[Sighting]) {
-        for sighting in sightings {
-            let Some(subject) = self.subjects.get_mut(&sighting.subject) else {
-                self.counters.unknown_subjects += 1;
-                continue;
-            };
-            let now = origin.arrived;
-            let boot = subject.boot;
-            let was_known = subject.is_known();
-            let life = Life::told(origin, sighting.echo);
-            let Some(witness) = subject.witness(from) else {
-                if sighting.boot == boot {
-                    subject.sign = subject.sign.max(Some(life.latest()));
-                }
-                continue;
-            };
-            witness.boot = sighting.boot;
-            if let Some(boot) = subject.boot_by_quorum(now) {
-                subject.reboot(boot, now);
-            }
-            if sighting.boot != subject.boot || sighting.boot == BootId(0) {
-                continue;
-            }
-            let mut changed = subject.boot != boot;
-            if let Some(witness) = subject.witness(from) {
-                witness.heard(life);
-                witness.sees(origin, sighting);
-            }
-            changed |= subject.set_health(life.latest(), sighting.health);
-            changed |= subject.is_known() != was_known;
-            if changed || subject.condemnation.is_some() || self.open.contains(&sighting.subject) {
-                self.evaluate(sighting.subject, now);
-            }
         }
     }
 
@@ -524,254 +346,6 @@ impl Judge {
                 hold,
                 at: now,
             }));
-        }
-    }
-
-    /// Weighs everything that is known of one subject, and says what is new.
-    fn evaluate(&mut self, id: MemberId, now: Instant) {
-        let expired = now.before(REPORT_EXPIRY);
-        let scale = Scale {
-            profile: &self.profile,
-            silence_from: expired.max(self.guard.late_at.unwrap_or_default()),
-            now,
-        };
-        let Some(subject) = self.subjects.get_mut(&id) else {
-            return;
-        };
-        let peers = &self.peers;
-        let weighed = weigh(
-            &subject.witnesses,
-            subject.sign,
-            |witness| witness.told.as_ref(),
-            |observer| peers.get(&observer),
-            &scale,
-        );
-        // Heard since: its word through the API is not needed any more, and must not cover a death.
-        let said = subject.says_alive_until.before(SAYS_ALIVE);
-        if weighed.sign.is_some_and(|sign| sign > said + self.profile.window) {
-            subject.says_alive_until = Instant::default();
-        }
-        self.suspect(id, &weighed, now);
-        self.condemn(id, &weighed, now);
-        self.answer_look(id, now);
-        self.tell(id, &weighed, now);
-        self.ask(id, now);
-    }
-
-    /// Half the evidence: the storm guard counts it, and the remedy is warned once a silence.
-    fn suspect(&mut self, id: MemberId, weighed: &Weighed, now: Instant) {
-        let (Some(subject), Some(peer)) = (self.subjects.get_mut(&id), self.peers.get_mut(&id)) else {
-            return;
-        };
-        let bar = Bar::suspected(subject.witnesses.len(), &self.profile);
-        let sign = weighed.sign.unwrap_or_default();
-        let holds = weighed.suspicion.reaches(&bar) && subject.boot != BootId(0);
-        let before = subject.suspicion;
-        let condemned = subject.condemnation.is_some();
-        subject.suspicion = Suspicion::follow(before, holds, sign, condemned, now);
-        let bar = Bar::quiet(subject.witnesses.len(), &self.profile);
-        let is_quiet = weighed.quiet.reaches(&bar) && subject.boot != BootId(0);
-        subject.quiet = Suspicion::follow(subject.quiet, is_quiet, sign, condemned, now);
-        if let (Some(old), None) = (before, subject.suspicion)
-            && sign > old.sign
-        {
-            subject.returning.survived(sign.since(old.sign), now);
-            subject.warned = false;
-        }
-        if subject.suspicion.is_some() {
-            subject.returning.interrupted(now);
-        }
-        peer.suspected = subject.suspicion.is_some();
-        peer.parted = subject.is_parted(now);
-        let quiet = subject.quiet.is_some() || peer.suspected;
-        if peer.quiet != quiet {
-            peer.quiet = quiet;
-            self.guard.suspected = match quiet {
-                _ if !peer.is_known() => self.guard.suspected,
-                true => self.guard.suspected + 1,
-                false => self.guard.suspected.saturating_sub(1),
-            };
-            self.tell_hold(now);
-        }
-        let Some(subject) = self.subjects.get_mut(&id) else {
-            return;
-        };
-        if holds && !subject.warned && !subject.is_excused(now) {
-            subject.warned = true;
-            let incident = subject.label(self.own, sign);
-            self.commands.push_back(Command::Judged(Judgement::EarlyWarning {
-                subject: id,
-                boot: subject.boot,
-                incident,
-                at: now,
-            }));
-        }
-    }
-
-    /// The whole evidence, or a sign of life after it.
-    fn condemn(&mut self, id: MemberId, weighed: &Weighed, now: Instant) {
-        let hold = self.guard.hold(now);
-        let Some(subject) = self.subjects.get_mut(&id) else {
-            return;
-        };
-        let observers = subject.witnesses.len();
-        let bar = Bar::dead(observers, &self.profile);
-        let reached = weighed.proof.reaches(&bar) && weighed.complete && weighed.sign.is_some();
-        let sign = weighed.sign.unwrap_or_default();
-        let excused = subject.is_excused(now);
-        let held_back = subject.says_alive_until > now
-            || excused
-            || matches!(hold, Some(Hold::Storm | Hold::Minority | Hold::TooFewObservers));
-        if !reached && subject.withheld.is_some_and(|silent_since| sign > silent_since) {
-            subject.withheld = None;
-        }
-        if let Some(old) = &mut subject.condemnation {
-            let silent_since = old.silent_since;
-            let heard = sign > old.sign;
-            // An older sign, told late: the silence after it is proof enough by itself.
-            old.sign = old.sign.max(sign);
-            if heard && !reached {
-                subject.returning.survived(sign.since(silent_since), now);
-                subject.condemnation = None;
-            } else if held_back {
-                subject.withheld = Some(sign);
-                subject.condemnation = None;
-            }
-        } else if reached && observers < 2 {
-            subject.withheld = Some(sign);
-            subject.too_few_at = Some(now);
-        } else if reached && held_back {
-            subject.withheld = Some(sign);
-        } else if reached && hold.is_none() {
-            subject.withheld = None;
-            subject.condemnation = Some(Condemnation {
-                sign,
-                silent_since: sign,
-                evidence: subject.evidence(weighed, now),
-            });
-        }
-        if subject.condemnation.is_some() {
-            subject.returning.died(now);
-        }
-        if weighed.one_sided {
-            subject.partial(now);
-            subject.returning.interrupted(now);
-        }
-    }
-
-    /// The look that is under way, if its answers suffice or its time is over.
-    fn answer_look(&mut self, id: MemberId, now: Instant) {
-        let hold = self.guard.hold(now);
-        let scale = Scale {
-            profile: &self.profile,
-            silence_from: self.guard.late_at.unwrap_or_default(),
-            now,
-        };
-        let Some(subject) = self.subjects.get_mut(&id) else {
-            return;
-        };
-        let Some(look) = subject.look else { return };
-        let peers = &self.peers;
-        let weighed = weigh(
-            &subject.witnesses,
-            subject.sign,
-            |witness| witness.answer.as_ref(),
-            |observer| peers.get(&observer),
-            &scale,
-        );
-        let bar = Bar::dead(subject.witnesses.len(), &self.profile);
-        let reached = weighed.proof.reaches(&bar) && weighed.complete;
-        let heard = weighed.sign.is_some_and(|sign| sign >= look.asked_at);
-        if !reached && !heard && !look.is_over(&self.profile, now) {
-            return;
-        }
-        // A verdict that does not stand is not confirmed.
-        let dead = reached && hold.is_none() && subject.condemnation.is_some();
-        subject.look = None;
-        self.commands.push_back(Command::Judged(Judgement::Looked {
-            subject: id,
-            boot: subject.boot,
-            nonce: look.nonce,
-            dead,
-            evidence: subject.evidence(&weighed, now),
-            at: now,
-        }));
-    }
-
-    /// The verdict, if it is another one than was told.
-    fn tell(&mut self, id: MemberId, weighed: &Weighed, now: Instant) {
-        let Some(subject) = self.subjects.get_mut(&id) else {
-            return;
-        };
-        let held = subject.own_hold(now);
-        if held != subject.held {
-            subject.held = held;
-            self.commands.push_back(Command::Judged(Judgement::Held {
-                subject: Some(id),
-                hold: held,
-                at: now,
-            }));
-        }
-        let verdict = subject.signs(now).verdict();
-        let telling = Telling {
-            boot: subject.boot,
-            verdict,
-            farewell: subject.farewell(now),
-        };
-        if subject.boot != BootId(0) && subject.told != Some(telling) {
-            subject.told = Some(telling);
-            let evidence = match &subject.condemnation {
-                Some(condemnation) => condemnation.evidence.clone(),
-                None => subject.evidence(weighed, now),
-            };
-            self.commands.push_back(Command::Judged(Judgement::Changed {
-                subject: id,
-                boot: subject.boot,
-                incident: subject.incident,
-                verdict,
-                evidence,
-                farewell: telling.farewell,
-                longest_silence: subject.returning.longest_silence(now),
-                at: now,
-            }));
-        }
-        if subject.is_open(now) {
-            self.open.insert(id);
-            self.tick_at = self.tick_at.min(now + SLOT);
-        } else if self.open.remove(&id) && subject.condemnation.is_none() {
-            subject.close();
-        }
-    }
-
-    /// What the observers of a subject are to be asked: the look, and round trips that its evidence needs.
-    fn ask(&mut self, id: MemberId, now: Instant) {
-        let Some(subject) = self.subjects.get_mut(&id) else {
-            return;
-        };
-        if let Some(look) = &mut subject.look {
-            let message = Message::Look(Look {
-                subject: id,
-                boot: subject.boot,
-                nonce: look.nonce,
-            });
-            let to_ask = look.whom_to_ask(&subject.witnesses, &self.profile, now);
-            self.commands.extend(to_ask.map(|to| Command::Send {
-                to,
-                message: message.clone(),
-            }));
-        }
-        let undecided = subject.look.is_some()
-            || now.since(subject.stirred_at) < REPORT_TAIL && subject.condemnation.is_none();
-        if undecided {
-            for place in 0..subject.witnesses.len() {
-                let witness = self
-                    .subjects
-                    .get(&id)
-                    .and_then(|subject| subject.witnesses.get(place));
-                if let Some(observer) = witness.map(|witness| witness.observer) {
-                    self.ping(observer, true, now);
-                }
-            }
         }
     }
 }
