@@ -100,10 +100,12 @@ fn agents_come_and_go_and_no_node_dies_of_it() -> Result<()> {
         Ok(entries.cloned().collect())
     };
 
-    // Stopped for two seconds: its kernel goes on.
+    // Stopped for two seconds, an agent here and everything there: the kernels go on.
     mesh.signal("node-1", Signal::STOP)?;
+    mesh.pause("node-2", true)?;
     std::thread::sleep(LONG);
     mesh.signal("node-1", Signal::CONT)?;
+    mesh.pause("node-2", false)?;
     mesh.await_ready(SOON)?;
     assert_eq!(deaths(&mut mesh)?, []);
 

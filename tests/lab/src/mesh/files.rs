@@ -58,6 +58,11 @@ impl Files {
         self.layout.disk(host).join("lib/node-failure-detector")
     }
 
+    /// The incidents that its steward has recorded.
+    pub(super) fn incidents(&self, host: &str) -> PathBuf {
+        self.state(host).join("incidents.jsonl")
+    }
+
     /// Where its agent or steward answers `detector status`.
     pub(super) fn socket(&self, host: &str) -> PathBuf {
         self.layout.root().join("status").join(host)

@@ -5,8 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use detector::incident::{Entry, SCHEMA, Step};
-use detector::judgement::{Evidence, Verdict};
+use detector::incident::{Entry, SCHEMA};
 
 /// One steward's file.
 #[derive(Debug)]
@@ -68,18 +67,6 @@ fn entry(line: &[u8]) -> Result<Entry> {
         entry.v
     );
     Ok(entry)
-}
-
-/// The evidence of a verdict of `Dead`; None: something else.
-#[must_use]
-pub fn dead(entry: &Entry) -> Option<&Evidence> {
-    match &entry.step {
-        Step::Verdict {
-            verdict: Verdict::Dead,
-            evidence,
-        } => Some(evidence),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

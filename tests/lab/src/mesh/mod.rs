@@ -15,6 +15,7 @@ mod incidents;
 pub mod load;
 mod options;
 mod places;
+mod record;
 mod relay;
 mod roster;
 mod view;
@@ -34,22 +35,22 @@ use rustix::process::Signal;
 use self::cpu::CpuGroup;
 use self::files::Files;
 use self::host::Host;
-use self::incidents::Incidents;
 use self::places::Place;
+use self::record::Record;
 use self::relay::Relay;
 use crate::link::LinkSwitch;
 use crate::netns::{Bridge, Namespace};
-pub use crate::power::Strike;
 use crate::power::{self, Power};
 use crate::progress::Progress;
 use crate::service::last_lines;
 
 pub(crate) use self::files::sweep;
-pub use self::incidents::dead;
 pub use self::options::MeshOptions;
 pub use self::places::{Family, MAX_NODES, Role, STEWARDS};
+pub use self::record::{Death, dead};
 pub use self::relay::Delay;
 pub use self::view::{AgentView, Asked, Fellow, StewardView};
+pub use crate::power::Strike;
 
 /// From the start of all processes until everybody hears everybody, on two cores that have other things to do.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -67,38 +68,11 @@ pub struct Mesh {
     switch: Arc<LinkSwitch>,
     options: MeshOptions,
     places: Vec<Place>,
-    incidents: Vec<Incidents>,
-    entries: Vec<Entry>,
-    deaths: Vec<Death>,
+    record: Record,
     /// What all agents run in, where they are to be starved.
     agents: Option<CpuGroup>,
     /// Last: files go when the processes are gone.
     files: Files,
-}
-
-/// A host that was cut.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Death {
-    /// Its name.
-    pub node: String,
-    /// The boot that ended.
-    pub boot: BootId,
-    /// When.
-    pub strike: Strike,
-}
-
-impl Death {
-    /// An entry's time in ms from the cut; labs have one clock.
-    #[must_use]
-    pub fn ms(&self, entry: &Entry) -> f64 {
-        self.ms_at(entry.at_us)
-    }
-
-    /// A time on the stewards' clocks, in µs, as ms from the cut.
-    #[must_use]
-    pub fn ms_at(&self, at_us: u64) -> f64 {
-        (at_us as f64) / 1e3 - (self.strike.started.monotonic_ns as f64) / 1e6
-    }
 }
 
 impl Mesh {
@@ -126,9 +100,7 @@ impl Mesh {
         let group = || CpuGroup::create(&files.layout, "agents", cpu::ORDINARY);
         let agents = options.starvable.then(group).transpose()?;
         let stewards = places.iter().filter(|place| place.role == Role::Steward);
-        let incidents = stewards
-            .map(|place| Incidents::new(files.state(&place.name).join("incidents.jsonl")))
-            .collect();
+        let record = Record::new(stewards.map(|place| files.incidents(&place.name)));
         let mut mesh = Self {
             hosts: Vec::new(),
             relay,
@@ -136,9 +108,7 @@ impl Mesh {
             switch,
             options: options.clone(),
             places: places.clone(),
-            incidents,
-            entries: Vec::new(),
-            deaths: Vec::new(),
+            record,
             agents,
             files,
         };
@@ -219,7 +189,7 @@ impl Mesh {
             boot: host.boot,
             strike,
         };
-        self.deaths.push(death.clone());
+        self.record.add(death.clone());
         Ok(death)
     }
 
@@ -348,8 +318,7 @@ impl Mesh {
     pub fn await_verdicts(&mut self, death: &Death, limit: Duration) -> Result<BTreeMap<String, Entry>> {
         let deadline = Instant::now() + limit;
         loop {
-            self.read()?;
-            let told = self.verdicts(death);
+            let told = self.record.verdicts(death)?;
             if told.len() >= usize::from(STEWARDS) || Instant::now() > deadline {
                 return Ok(told);
             }
@@ -357,25 +326,12 @@ impl Mesh {
         }
     }
 
-    /// The stewards' first verdicts of `Dead` about this death so far.
-    fn verdicts(&self, death: &Death) -> BTreeMap<String, Entry> {
-        let mut told = BTreeMap::new();
-        let about = |entry: &&Entry| entry.node == death.node && entry.boot == death.boot;
-        for entry in self.entries.iter().filter(about) {
-            if dead(entry).is_some() {
-                told.entry(entry.steward.clone()).or_insert_with(|| entry.clone());
-            }
-        }
-        told
-    }
-
     /// Everything the stewards have recorded so far, by file and then by time.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn entries(&mut self) -> Result<&[Entry]> {
-        self.read()?;
-        Ok(&self.entries)
+        self.record.read()
     }
 
     /// Verdicts of `Dead` about hosts that were not cut before.
@@ -383,14 +339,7 @@ impl Mesh {
     /// # Errors
     /// When the incidents cannot be read.
     pub fn false_verdicts(&mut self) -> Result<Vec<Entry>> {
-        self.read()?;
-        let is_true = |entry: &Entry| {
-            self.deaths
-                .iter()
-                .any(|death| death.node == entry.node && death.boot == entry.boot && death.ms(entry) >= 0.0)
-        };
-        let dead = self.entries.iter().filter(|entry| dead(entry).is_some());
-        Ok(dead.filter(|entry| !is_true(entry)).cloned().collect())
+        self.record.false_verdicts()
     }
 
     /// Frames that the relay of a delayed mesh had to drop, as too many waited.
@@ -410,13 +359,6 @@ impl Mesh {
     fn end_all(&mut self) -> Result<()> {
         self.hosts.clear();
         self.files.remove()
-    }
-
-    fn read(&mut self) -> Result<()> {
-        for incidents in &mut self.incidents {
-            self.entries.extend(incidents.poll()?);
-        }
-        Ok(())
     }
 
     fn host(&self, name: &str) -> Result<&Host> {
