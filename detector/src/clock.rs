@@ -1,11 +1,11 @@
 //! IO: the one place that reads clocks, the boot id and randomness.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::identity::BootId;
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 
 /// CLOCK_MONOTONIC: what `bpf_ktime_get_ns` gives the kernel programs.
 #[must_use]
@@ -17,12 +17,22 @@ pub fn now() -> Instant {
     Instant(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
-/// Wall clock in milliseconds since the epoch: for people and for the first part of an incarnation only.
+/// Both clocks. The wall clock is for people only.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the IO file for clocks")]
-pub fn wall_ms() -> u64 {
+pub fn wall() -> Wall {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    Wall {
+        at: now(),
+        ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Sleeps until `at`, at most a minute: a machine's `poll_timeout` may be [`Instant::NEVER`].
+#[expect(clippy::disallowed_methods, reason = "the IO file for clocks")]
+pub async fn sleep_until(at: Instant) {
+    const MOST: Duration = Duration::from_secs(60);
+    tokio::time::sleep(at.since(now()).min(MOST)).await;
 }
 
 /// This boot, as the kernel names it.

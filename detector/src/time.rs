@@ -33,6 +33,25 @@ pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// One reading of both clocks: what tells people when an [`Instant`] was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wall {
+    /// Monotonic.
+    pub at: Instant,
+    /// Wall clock, in ms since the epoch.
+    pub ms: u64,
+}
+
+impl Wall {
+    /// What the wall clock showed, or will show, at `at`, in ms since the epoch.
+    #[must_use]
+    pub fn ms_of(self, at: Instant) -> u64 {
+        let behind = u64::try_from(self.at.since(at).as_millis()).unwrap_or(u64::MAX);
+        let ahead = u64::try_from(at.since(self.at).as_millis()).unwrap_or(u64::MAX);
+        self.ms.saturating_sub(behind).saturating_add(ahead)
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 

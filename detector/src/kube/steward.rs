@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -24,7 +23,7 @@ use crate::names;
 use crate::profile::Profile;
 use crate::remedy::command::{ApiEvent, Command};
 use crate::remedy::verdicts::Verdicts;
-use crate::remedy::{Config, Mode, Remedy, Wall, ledger, pause};
+use crate::remedy::{Config, Mode, Remedy, ledger, pause};
 use crate::roster::shard::{MEMBERS, STEWARDS};
 use crate::roster::{Roster, StewardEntry};
 use crate::time::Instant;
@@ -97,7 +96,7 @@ pub async fn run(
                 profile: identity.profile,
                 seed: clock::random()?,
             },
-            wall(),
+            clock::wall(),
         ),
         publisher: Publisher::new(identity.entry),
         writer: Writer::new(
@@ -119,7 +118,6 @@ pub async fn run(
             .remedy
             .poll_timeout()
             .min(steward.publisher.poll_timeout(now));
-        let timer = tokio::time::sleep(at.since(now).min(Duration::from_secs(60)));
         tokio::select! {
             biased;
             // 1. What the judge says, above all that something lives again.
@@ -141,7 +139,7 @@ pub async fn run(
                 }
             },
             // 4. Time.
-            () = timer => {},
+            () = clock::sleep_until(at) => {},
         }
         steward.go_on(&mut surroundings);
     }
@@ -150,13 +148,6 @@ pub async fn run(
         watch.abort();
     }
     Ok(())
-}
-
-fn wall() -> Wall {
-    Wall {
-        at: clock::now(),
-        ms: clock::wall_ms(),
-    }
 }
 
 struct Steward {
@@ -241,7 +232,7 @@ impl Steward {
     /// Everything that is due, and everything that is wanted.
     fn go_on(&mut self, surroundings: &mut impl Surroundings) {
         let now = clock::now();
-        self.remedy.set_wall(wall());
+        self.remedy.set_wall(clock::wall());
         if let Some(roster) = self.publisher.take_roster() {
             self.remedy.set_roster(&roster, now);
             surroundings.roster(&roster);

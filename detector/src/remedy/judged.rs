@@ -108,7 +108,7 @@ impl Remedy {
         case.incident = incident.unwrap_or(case.incident);
         case.longest_silence = *longest_silence;
         if !case.is_condemned() || (*verdict == Verdict::Dead && !case.is_dead()) {
-            (case.at, case.at_ms) = (*at, self.wall_ms(*at));
+            (case.at, case.at_ms) = (*at, self.wall.ms_of(*at));
         }
         if *verdict == Verdict::Dead && !case.is_dead() {
             self.flap(subject, *at);

@@ -58,7 +58,7 @@ use crate::remedy::object::Node;
 use crate::remedy::tell::Tell;
 use crate::remedy::verdicts::Verdicts;
 use crate::roster::{Member, Roster, StewardEntry};
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 
 /// After a write that failed, the next try of the machine (the writer has made its own) waits this long.
 const RETRY: Duration = Duration::from_millis(1_000);
@@ -88,15 +88,6 @@ pub struct Config {
     pub profile: Profile,
     /// Random: nonces come from it.
     pub seed: u64,
-}
-
-/// One reading of both clocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wall {
-    /// Monotonic.
-    pub at: Instant,
-    /// Wall clock, in ms since the epoch.
-    pub ms: u64,
 }
 
 /// What we wrote, where nothing is written.
@@ -392,12 +383,6 @@ impl Remedy {
         pretended.or_else(|| known.and_then(|node| node.reachable.as_deref()))
     }
 
-    fn wall_ms(&self, at: Instant) -> u64 {
-        let behind = u64::try_from(self.wall.at.since(at).as_millis()).unwrap_or(u64::MAX);
-        let ahead = u64::try_from(at.since(self.wall.at).as_millis()).unwrap_or(u64::MAX);
-        self.wall.ms.saturating_sub(behind).saturating_add(ahead)
-    }
-
     fn record(&mut self, subject: MemberId, step: Step, at: Instant) {
         let case = self.cases.get(&subject);
         let (incident, boot) = case.map(|case| (case.incident, case.boot)).unwrap_or_default();
@@ -414,7 +399,7 @@ impl Remedy {
             boot,
             steward: self.config.own_node.clone(),
             at_us: at.0 / 1_000,
-            wall_ms: self.wall_ms(at),
+            wall_ms: self.wall.ms_of(at),
             step,
         }));
     }

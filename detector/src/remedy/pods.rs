@@ -188,7 +188,7 @@ impl Remedy {
             self.record_for(case.incident, case.boot, &whom.node, step, now);
         }
         let open = plan.mark.iter().map(|pod| pod.id.uid.clone()).collect();
-        let at_ms = self.wall_ms(now);
+        let at_ms = self.wall.ms_of(now);
         for pod in plan.mark {
             let guard = whom.guard(Standing::Dead, Instant::NEVER);
             let purpose = Purpose::Mark(pod.id.uid.clone());

@@ -122,7 +122,7 @@ impl Remedy {
                 node: name,
                 uid,
                 verdict,
-                at_ms: self.wall_ms(now),
+                at_ms: self.wall.ms_of(now),
             };
             let guard = whom.guard(Standing::Exactly(verdict), Instant::NEVER);
             self.call(&whom, Some(guard), call, Purpose::Condition(verdict), now);
@@ -167,7 +167,7 @@ impl Remedy {
             warning,
             reason,
             note,
-            at_ms: self.wall_ms(now),
+            at_ms: self.wall.ms_of(now),
         };
         self.call(whom, None, call, Purpose::Event, now);
     }

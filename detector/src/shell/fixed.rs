@@ -1,14 +1,11 @@
 //! The remedy without Kubernetes: a static roster, verdicts and incidents, and nothing that could be written to.
 
-use std::time::Duration;
-
 use detector::clock;
 use detector::disk::FileSource;
 use detector::kube::steward::{Heard, Identity, Surroundings};
 use detector::remedy::command::{ApiEvent, Command, Outcome};
-use detector::remedy::{Config, Mode, Remedy, Wall};
+use detector::remedy::{Config, Mode, Remedy};
 use detector::roster::source::Source;
-use detector::time::Instant;
 use tokio::sync::mpsc;
 
 /// Runs until `heard` is closed. Always in mode observe.
@@ -25,7 +22,7 @@ pub(crate) async fn run(
         profile: identity.profile,
         seed: clock::random()?,
     };
-    let mut remedy = Remedy::new(config, wall());
+    let mut remedy = Remedy::new(config, clock::wall());
     loop {
         tokio::select! {
             news = heard.recv() => match news {
@@ -40,9 +37,9 @@ pub(crate) async fn run(
                 }
                 Err(error) => tracing::error!(%error, "the last roster stands"),
             },
-            () = sleep_until(remedy.poll_timeout()) => {}
+            () = clock::sleep_until(remedy.poll_timeout()) => {}
         }
-        remedy.set_wall(wall());
+        remedy.set_wall(clock::wall());
         remedy.handle_timeout(clock::now());
         while let Some(command) = remedy.poll_command() {
             match command {
@@ -64,19 +61,4 @@ pub(crate) async fn run(
             }
         }
     }
-}
-
-fn wall() -> Wall {
-    Wall {
-        at: clock::now(),
-        ms: clock::wall_ms(),
-    }
-}
-
-/// Sleeps until this instant of the monotonic clock.
-#[expect(clippy::disallowed_methods, reason = "the remedy's one timer")]
-async fn sleep_until(at: Instant) {
-    /// Longer sleeps begin anew.
-    const MOST: Duration = Duration::from_secs(60);
-    tokio::time::sleep(at.since(clock::now()).min(MOST)).await;
 }

@@ -13,9 +13,9 @@ use crate::remedy::command::{Answer, ApiEvent, Call, Command, LedgerState, Outco
 use crate::remedy::ledger::Ledger;
 use crate::remedy::object::{Endpoint, Node, Owner, Pod, PodRef, Slice, Taint};
 use crate::remedy::verdicts::Verdicts;
-use crate::remedy::{Config, Mode, Remedy, Wall};
+use crate::remedy::{Config, Mode, Remedy};
 use crate::roster::{Member, PublicKey, Roster, StewardEntry};
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 
 pub(super) const BOOT: BootId = BootId(0xb007);
 pub(super) const INCIDENT: IncidentId = IncidentId(0x1c);

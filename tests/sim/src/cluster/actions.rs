@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use detector::agent::{Agent, Neighbours};
 use detector::identity::MemberId;
-use detector::remedy::{Config, Mode, Remedy, Wall};
+use detector::remedy::{Config, Mode, Remedy};
 use detector::rings::Rings;
 use detector::roster::Roster;
 use detector::steward::Steward;
-use detector::time::Instant;
+use detector::time::{Instant, Wall};
 
 use super::seat::EPOCH_MS;
 use super::{Cluster, Fault, Later, MS, Program, agent};
