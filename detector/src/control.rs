@@ -8,6 +8,7 @@
 //! [`Received::sender_time`] tells the order.
 
 mod channel;
+mod status;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,6 +22,8 @@ use crate::message::Message;
 use crate::seal::{Header, Unreadable};
 use crate::time::Instant;
 use channel::Channel;
+
+pub use status::PeerStatus;
 
 /// Datagrams that wait for the socket: a burst of reports about a tenth of 5,000 members.
 const MAX_TRANSMITS: usize = 4_096;
@@ -129,6 +132,8 @@ pub struct Counts {
     pub given_up: u64,
     /// Messages and datagrams dropped because a queue was full.
     pub dropped: u64,
+    /// Of the messages received, those that were none of the receiver's business.
+    pub misdirected: u64,
     /// Refusals, by the discriminant of [`Refused`].
     pub refused: [u64; Refused::ALL.len()],
 }
@@ -163,6 +168,15 @@ impl Control {
             timers: BTreeSet::new(),
             transmits: VecDeque::new(),
             counts: Counts::default(),
+        }
+    }
+
+    /// The peers from now on, with address and secret; others are forgotten.
+    pub fn set_peers(&mut self, peers: BTreeMap<MemberId, (SocketAddr, PairSecret)>) {
+        let gone: Vec<MemberId> = self.peers().filter(|peer| !peers.contains_key(peer)).collect();
+        gone.into_iter().for_each(|peer| self.remove_peer(peer));
+        for (peer, (address, secret)) in peers {
+            self.set_peer(peer, address, secret);
         }
     }
 
@@ -248,6 +262,11 @@ impl Control {
         result
     }
 
+    /// What was received was none of our business.
+    pub fn count_misdirected(&mut self) {
+        self.counts.misdirected += 1;
+    }
+
     fn receive(&mut self, datagram: &[u8], now: Instant) -> Result<Option<Received>, Refused> {
         let (header, sealed) = Header::decode(datagram).map_err(|unreadable| match unreadable {
             Unreadable::Length => Refused::Length,
@@ -265,6 +284,9 @@ impl Control {
             return Ok(None);
         };
         let message = Message::decode(&encoded).map_err(|_| Refused::Content)?;
+        if let Some(channel) = self.channels.get_mut(&header.sender) {
+            channel.heard = Some(now);
+        }
         Ok(Some(Received {
             from: header.sender,
             incarnation: opened.incarnation,

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use detector_common::packet::{Packet, health};
 use detector_common::state::PeerKey;
 
-use crate::control::{Control, Delivery, Received, Refused, Transmit};
+use crate::control::{Control, Delivery, Received, Transmit};
 use crate::identity::{BootId, MemberId};
 use crate::keys::PairSecret;
 use crate::message::{Farewell, Goodbye, Greeting, MAX_SIGHTINGS, Message};
@@ -33,7 +33,7 @@ use crate::time::Instant;
 
 pub use neighbours::Neighbours;
 use neighbours::StewardHost;
-pub use status::{AgentStatus, StewardStatus};
+pub use status::AgentStatus;
 use unheard::Unheard;
 
 /// What the shell is to do.
@@ -85,7 +85,6 @@ pub struct Agent {
     control: Control,
     unheard: Unheard,
     stewards: Vec<StewardHost>,
-    steward_heard: BTreeMap<MemberId, Instant>,
     keys: BTreeMap<u64, PeerKey>,
     roster: u64,
     members: usize,
@@ -93,8 +92,6 @@ pub struct Agent {
     farewell: Option<Farewell>,
     greeting_due: Instant,
     stamp_due: Instant,
-    /// Messages that are none of an agent's business.
-    misdirected: u64,
     commands: VecDeque<AgentCommand>,
 }
 
@@ -120,7 +117,6 @@ impl Agent {
             control: Control::new(own, incarnation),
             unheard: Unheard::new(&profile),
             stewards: Vec::new(),
-            steward_heard: BTreeMap::new(),
             keys: BTreeMap::new(),
             roster: 0,
             members: 0,
@@ -128,7 +124,6 @@ impl Agent {
             farewell: None,
             greeting_due: Instant::NEVER,
             stamp_due: now + STAMP_INTERVAL,
-            misdirected: 0,
             commands: VecDeque::with_capacity(32),
         }
     }
@@ -141,16 +136,9 @@ impl Agent {
 
     /// What is new of a new roster.
     pub fn handle_neighbours(&mut self, neighbours: Neighbours, now: Instant) {
-        let gone: Vec<MemberId> = self
-            .control
-            .peers()
-            .filter(|peer| !neighbours.channels.contains_key(peer))
-            .collect();
-        gone.into_iter().for_each(|peer| self.control.remove_peer(peer));
-        for (peer, (address, secret)) in neighbours.channels {
-            self.control.set_peer(peer, address, secret);
-            self.control.connect(peer, now);
-        }
+        self.control.set_peers(neighbours.channels);
+        let peers: Vec<MemberId> = self.control.peers().collect();
+        peers.into_iter().for_each(|peer| self.control.connect(peer, now));
         if self.keys != neighbours.keys {
             self.keys = neighbours.keys;
             self.commands.push_back(AgentCommand::Peers(self.keys.clone()));
@@ -165,24 +153,16 @@ impl Agent {
             self.observer.handle_new_stewards(now);
         }
         self.stewards = neighbours.stewards;
-        let stewards = &self.stewards;
-        self.steward_heard
-            .retain(|id, _| stewards.iter().any(|steward| steward.id == *id));
         self.greet(now);
         self.collect(now);
     }
 
     /// A datagram of kind [`detector_common::packet::kind::SEALED`].
-    ///
-    /// # Errors
-    /// Why it was refused; counted.
-    pub fn handle_sealed(&mut self, datagram: &[u8], now: Instant) -> Result<(), Refused> {
-        let received = self.control.handle_datagram(datagram, now)?;
-        if let Some(received) = received {
+    pub fn handle_sealed(&mut self, datagram: &[u8], now: Instant) {
+        if let Ok(Some(received)) = self.control.handle_datagram(datagram, now) {
             self.receive(&received, now);
             self.collect(now);
         }
-        Ok(())
     }
 
     fn receive(&mut self, received: &Received, now: Instant) {
@@ -190,9 +170,6 @@ impl Agent {
         let steward = self.stewards.iter().find(|steward| steward.id == from).copied();
         if let Some(host) = steward.map_or(Some(from), |steward| steward.host) {
             self.observer.handle_alive(host, now);
-        }
-        if steward.is_some() {
-            self.steward_heard.insert(from, now);
         }
         match &received.message {
             Message::Hint(hint) if steward.is_none() => self.observer.handle_hint(hint, from, now),
@@ -202,7 +179,7 @@ impl Agent {
                     .send(from, &Message::Pong(*number), Delivery::Once, now);
             }
             Message::Greeting(_) if steward.is_some() => {}
-            _ => self.misdirected += 1,
+            _ => self.control.count_misdirected(),
         }
     }
 

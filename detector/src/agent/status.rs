@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::control::{Counts, Refused};
+use crate::control::PeerStatus;
 use crate::identity::{BootId, MemberId};
 use crate::observer::{Arrivals, Counters, SubjectStatus};
 use crate::time::Instant;
@@ -31,36 +31,17 @@ pub struct AgentStatus {
     /// The subjects.
     pub subjects: Vec<SubjectStatus>,
     /// The stewards.
-    pub stewards: Vec<StewardStatus>,
+    pub stewards: Vec<PeerStatus>,
     /// What happened to the probes.
     pub observer: Counters,
     /// What happened to the sealed messages, by name, refusals by cause among them.
     pub control: BTreeMap<String, u64>,
 }
 
-/// One steward, as an agent sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StewardStatus {
-    /// Who.
-    pub id: MemberId,
-    /// Whether there is a sealed channel to it.
-    pub connected: bool,
-    /// Since its last message, in ms; None: none came.
-    pub heard_ms: Option<f64>,
-}
-
 impl Agent {
     /// A snapshot.
     #[must_use]
     pub fn status(&self, now: Instant, arrivals: &impl Arrivals) -> AgentStatus {
-        let steward = |id: MemberId| StewardStatus {
-            id,
-            connected: self.control.peer_incarnation(id).is_some(),
-            heard_ms: self
-                .steward_heard
-                .get(&id)
-                .map(|at| (now - *at).as_secs_f64() * 1e3),
-        };
         AgentStatus {
             id: self.own,
             boot: self.boot,
@@ -70,28 +51,13 @@ impl Agent {
             health: self.bits(),
             asked_ms: self.unheard.heard_ms(now, arrivals),
             subjects: self.observer.status(now),
-            stewards: self.stewards.iter().map(|known| steward(known.id)).collect(),
+            stewards: self
+                .stewards
+                .iter()
+                .map(|steward| self.control.peer_status(steward.id, now))
+                .collect(),
             observer: self.observer.counters(),
-            control: named(self.control.counts(), self.misdirected),
+            control: self.control.counts().by_name(),
         }
     }
-}
-
-fn named(counts: &Counts, misdirected: u64) -> BTreeMap<String, u64> {
-    let counts_by_name = [
-        ("received", counts.received),
-        ("sent", counts.sent),
-        ("repeated", counts.repeated),
-        ("hellos", counts.hellos),
-        ("replaced", counts.replaced),
-        ("given_up", counts.given_up),
-        ("dropped", counts.dropped),
-        ("misdirected", misdirected),
-    ];
-    let refused = Refused::ALL.map(|cause| (format!("refused_{cause}"), counts.refused(cause)));
-    counts_by_name
-        .map(|(name, count)| (name.to_owned(), count))
-        .into_iter()
-        .chain(refused)
-        .collect()
 }

@@ -176,7 +176,7 @@ impl Scene {
         for control in self.others.values_mut() {
             while let Some(transmit) = control.poll_transmit() {
                 passed = true;
-                let _refused = self.agent.handle_sealed(&transmit.bytes, self.now);
+                self.agent.handle_sealed(&transmit.bytes, self.now);
             }
         }
         passed

@@ -107,6 +107,8 @@ pub(super) struct Channel {
     own: MemberId,
     peer: MemberId,
     pub(super) address: SocketAddr,
+    /// When its last message came.
+    pub(super) heard: Option<Instant>,
     secret: PairSecret,
     /// Our own life, as this peer sees it.
     incarnation: u64,
@@ -138,6 +140,7 @@ impl Channel {
             own,
             peer,
             address,
+            heard: None,
             secret,
             incarnation,
             counter: 0,

@@ -143,7 +143,7 @@ impl AgentLoop {
                 // An echo that cannot leave is as lost as on the wire: the observer counts.
                 Handled::Reply => _ = self.socket.send(from, datagram),
                 // Refusals are counted by the channel.
-                Handled::Sealed => _ = self.agent.handle_sealed(datagram, now),
+                Handled::Sealed => self.agent.handle_sealed(datagram, now),
                 Handled::Noted | Handled::Refused(_) => {}
             }
         }

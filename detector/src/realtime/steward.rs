@@ -112,7 +112,7 @@ impl StewardLoop {
             };
             if let Some(datagram @ [VERSION, kind::SEALED, ..]) = buffer.get(..length) {
                 // Refusals are counted by the channel.
-                _ = self.steward.handle_sealed(datagram, clock::now());
+                self.steward.handle_sealed(datagram, clock::now());
             }
         }
         Ok(())

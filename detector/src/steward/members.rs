@@ -1,7 +1,7 @@
 //! What a steward needs of a roster. Built outside the real-time thread: the graph of 5,000 members takes longer than
 //! a slot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::identity::MemberId;
@@ -18,7 +18,7 @@ pub struct Members {
     /// Every agent, and the other stewards.
     pub(super) channels: BTreeMap<MemberId, (SocketAddr, PairSecret)>,
     /// The other stewards.
-    pub(super) fellows: Vec<MemberId>,
+    pub(super) fellows: BTreeSet<MemberId>,
 }
 
 impl Members {

@@ -10,9 +10,9 @@
 mod members;
 mod status;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::control::{Control, Delivery, Received, Refused, Transmit};
+use crate::control::{Control, Delivery, Received, Transmit};
 use crate::identity::{BootId, MemberId};
 use crate::judge::{Command, Judge};
 use crate::judgement::{Ask, Judgement};
@@ -24,7 +24,7 @@ use crate::roster::Roster;
 use crate::time::Instant;
 
 pub use members::Members;
-pub use status::{FellowStatus, StewardStatus};
+pub use status::StewardStatus;
 
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,12 +44,10 @@ pub struct Steward {
     config: u64,
     control: Control,
     judge: Judge,
-    /// The other stewards, and when they were heard.
-    fellows: BTreeMap<MemberId, Option<Instant>>,
+    /// The other stewards.
+    fellows: BTreeSet<MemberId>,
     roster: u64,
     greeting_due: Instant,
-    /// Messages that are none of a steward's business.
-    misdirected: u64,
     commands: VecDeque<StewardCommand>,
 }
 
@@ -63,10 +61,9 @@ impl Steward {
             config: profile.config_hash(),
             control: Control::new(own, incarnation),
             judge: Judge::new(own, profile, now),
-            fellows: BTreeMap::new(),
+            fellows: BTreeSet::new(),
             roster: 0,
             greeting_due: now,
-            misdirected: 0,
             commands: VecDeque::with_capacity(32),
         }
     }
@@ -79,18 +76,9 @@ impl Steward {
 
     /// What is new of a new roster.
     pub fn handle_members(&mut self, members: Members, now: Instant) {
-        let gone: Vec<MemberId> = self
-            .control
-            .peers()
-            .filter(|peer| !members.channels.contains_key(peer))
-            .collect();
-        gone.into_iter().for_each(|peer| self.control.remove_peer(peer));
-        for (peer, (address, secret)) in members.channels {
-            self.control.set_peer(peer, address, secret);
-        }
-        let heard = |id: &MemberId| self.fellows.get(id).copied().flatten();
-        self.fellows = members.fellows.iter().map(|id| (*id, heard(id))).collect();
-        for fellow in self.fellows.keys() {
+        self.control.set_peers(members.channels);
+        self.fellows = members.fellows;
+        for fellow in &self.fellows {
             self.control.connect(*fellow, now);
         }
         self.roster = members.roster;
@@ -99,20 +87,15 @@ impl Steward {
     }
 
     /// A datagram of kind [`detector_common::packet::kind::SEALED`].
-    ///
-    /// # Errors
-    /// Why it was refused; counted.
-    pub fn handle_sealed(&mut self, datagram: &[u8], now: Instant) -> Result<(), Refused> {
-        let received = self.control.handle_datagram(datagram, now)?;
-        if let Some(received) = received {
+    pub fn handle_sealed(&mut self, datagram: &[u8], now: Instant) {
+        if let Ok(Some(received)) = self.control.handle_datagram(datagram, now) {
             self.receive(&received, now);
             self.collect(now);
         }
-        Ok(())
     }
 
     fn receive(&mut self, received: &Received, now: Instant) {
-        let Some(heard) = self.fellows.get_mut(&received.from) else {
+        if !self.fellows.contains(&received.from) {
             let sealed = PeerTime(received.sender_time.0);
             self.judge.handle_message(
                 received.from,
@@ -122,10 +105,11 @@ impl Steward {
                 now,
             );
             return;
-        };
-        *heard = Some(now);
+        }
         self.commands.push_back(StewardCommand::Fellow(received.from));
-        self.misdirected += u64::from(!matches!(received.message, Message::Greeting(_)));
+        if !matches!(received.message, Message::Greeting(_)) {
+            self.control.count_misdirected();
+        }
     }
 
     /// What the remedy asks.
@@ -147,7 +131,7 @@ impl Steward {
                 roster: self.roster,
                 health: 0,
             });
-            for fellow in self.fellows.keys() {
+            for fellow in &self.fellows {
                 self.control.send(*fellow, &greeting, Delivery::Once, now);
             }
         }

@@ -126,7 +126,7 @@ impl World {
             for (_, control) in self.agents.values_mut() {
                 while let Some(transmit) = control.poll_transmit() {
                     quiet = false;
-                    let _ = self.steward.handle_sealed(&transmit.bytes, now);
+                    self.steward.handle_sealed(&transmit.bytes, now);
                 }
             }
             if quiet {

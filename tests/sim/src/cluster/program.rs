@@ -33,8 +33,8 @@ impl Process for Program {
     fn handle_datagram(&mut self, _from: SocketAddr, bytes: &[u8], now: Instant) {
         // A refusal is counted by the machine itself.
         match self {
-            Self::Agent(agent) => drop(agent.handle_sealed(bytes, now)),
-            Self::Steward(steward) => drop(steward.handle_sealed(bytes, now)),
+            Self::Agent(agent) => agent.handle_sealed(bytes, now),
+            Self::Steward(steward) => steward.handle_sealed(bytes, now),
         }
     }
 
