@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::world::{BOOT, World, id, kind, ms, steps};
+use super::world::{World, id, kind, ms, steps};
 use crate::incident::{Step, Write};
-use crate::judgement::{Evidence, Judgement, Verdict};
+use crate::judgement::Verdict;
 use crate::message::Farewell;
 use crate::remedy::Mode;
 use crate::remedy::command::{Answer, ApiEvent, Call, Outcome};
@@ -167,101 +167,6 @@ fn observe_decides_the_same_to_the_letter_and_writes_nothing() {
 /// Wall-clock milliseconds differ where answers take no time at all.
 fn strip_wall(call: &str) -> String {
     call.split("at_ms").next().unwrap_or_default().to_owned()
-}
-
-#[test]
-fn a_word_through_the_api_stops_everything_that_is_not_yet_written() {
-    let mut world = World::new(9, 1, Mode::Enforce);
-    world.run(ms(100));
-    world.kill_node("n0");
-    world.run(ms(200));
-    assert_eq!(world.count("mark"), 3);
-    let mut node = world.nodes["n0"].clone();
-    node.alive = Some("000000000000b007 1".into());
-    node.resource_version = world.next_version();
-    world.nodes.insert("n0".into(), node.clone());
-    world.show(&ApiEvent::Node(node));
-    world.run(ms(10_000));
-    assert_eq!(world.terminating("n0"), [""; 0]);
-    assert!(steps(&world.stewards[0]).contains(&Step::Revoked));
-}
-
-#[test]
-fn a_conflict_of_the_taint_is_looked_at_before_it_is_tried_again() {
-    let run = |alive: Option<&str>| {
-        let mut world = World::new(9, 1, Mode::Enforce);
-        world.run(ms(100));
-        world.kill_node("n0");
-        // Changed behind the watch's back.
-        let version = world.next_version();
-        let node = world.nodes.get_mut("n0").unwrap();
-        node.resource_version = version;
-        node.alive = alive.map(str::to_owned);
-        world.run(ms(10_000));
-        world
-    };
-    let dead = run(None);
-    assert!(dead.nodes["n0"].is_tainted());
-    assert_eq!(dead.terminating("n0").len(), 2);
-    let alive = run(Some("000000000000b007 1"));
-    assert!(!alive.nodes["n0"].is_tainted(), "it said that it lives");
-    assert_eq!((alive.count("mark"), alive.count("delete")), (0, 0));
-    let earlier = run(Some("00000000000000aa 1"));
-    assert!(
-        earlier.nodes["n0"].is_tainted(),
-        "another boot's word says nothing"
-    );
-}
-
-#[test]
-fn an_old_word_is_no_sign_of_life() {
-    let mut world = World::new(9, 0, Mode::Enforce);
-    world.nodes.get_mut("n0").unwrap().alive = Some("000000000000b007 1".into());
-    world.add_steward();
-    world.run(ms(100));
-    world.kill_node("n0");
-    world.run(ms(10_000));
-    assert_eq!(world.terminating("n0").len(), 2);
-}
-
-#[test]
-fn a_second_look_that_hears_it_costs_no_pod() {
-    let mut world = World::new(9, 1, Mode::Enforce);
-    world.run(ms(100));
-    world.kill_node("n0");
-    world.run(ms(500));
-    // The judge has not spoken yet, but a look would hear it.
-    world.silent.clear();
-    world.run(ms(10_000));
-    assert_eq!((world.count("mark"), world.count("delete")), (3, 0));
-}
-
-#[test]
-fn a_delete_that_comes_late_takes_another_look() {
-    let mut world = World::new(9, 1, Mode::Enforce);
-    world.run(ms(100));
-    world.kill_node("n0");
-    world.run(ms(500));
-    // Calls now arrive later than a look is fresh, as with a steward that stood still.
-    world.latency = ms(600);
-    world.run(ms(3_000));
-    assert_eq!(world.count("delete"), 0);
-    world.latency = ms(5);
-    world.run(ms(3_000));
-    assert_eq!(world.terminating("n0").len(), 2);
-}
-
-#[test]
-fn a_pod_that_changed_after_its_mark_is_not_deleted() {
-    let mut world = World::new(9, 1, Mode::Enforce);
-    world.run(ms(100));
-    world.kill_node("n0");
-    world.run(ms(500));
-    // Its kubelet is back and has written its status.
-    let (_, pod) = world.pods.get_mut("uid-n0-web-a").unwrap();
-    (pod.ready, pod.resource_version) = (true, "7000".into());
-    world.run(ms(10_000));
-    assert_eq!(world.terminating("n0"), ["n0-web-b"]);
 }
 
 #[test]
@@ -440,45 +345,4 @@ fn answers_to_nobodys_question_are_dropped() {
             .iter()
             .any(|ask| format!("{ask:?}").contains(&id("n0").to_string()))
     );
-}
-
-#[test]
-fn a_pod_whose_mark_failed_is_not_deleted() {
-    for outcome in [
-        Outcome::Refused("policy".into()),
-        Outcome::GaveUp("time".into()),
-        Outcome::Conflict,
-    ] {
-        let mut world = World::new(9, 1, Mode::Enforce);
-        world.answer_marks_of = Some(("n0-web-a".into(), outcome));
-        world.run(ms(100));
-        world.kill_node("n0");
-        world.run(ms(15_000));
-        assert_eq!(world.terminating("n0"), ["n0-web-b"]);
-    }
-}
-
-#[test]
-fn the_answer_to_another_look_authorises_nothing() {
-    let mut world = World::new(9, 1, Mode::Enforce);
-    world.run(ms(100));
-    world.kill_node("n0");
-    // The judge answers other looks than were asked.
-    world.answers_looks = false;
-    for nonce in [0, 1, 7, u64::MAX] {
-        world.run(ms(1_010));
-        world.judge(&Judgement::Looked {
-            subject: id("n0"),
-            boot: BOOT,
-            nonce,
-            dead: true,
-            evidence: Evidence::default(),
-            at: world.now,
-        });
-    }
-    world.run(ms(1_000));
-    assert_eq!((world.count("mark"), world.count("delete")), (3, 0));
-    world.answers_looks = true;
-    world.run(ms(1_000));
-    assert_eq!(world.terminating("n0").len(), 2);
 }

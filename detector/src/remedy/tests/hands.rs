@@ -205,7 +205,7 @@ fn a_conflict_of_the_ledger_is_read_again_where_the_watch_is_silent() {
 fn a_taint_without_an_entry_is_found_on_its_node_and_taken_off() {
     let mut world = World::new(9, 0, Mode::Enforce);
     let node = world.nodes.get_mut("n0").unwrap();
-    node.taints = crate::remedy::marks::with_taint(&node.taints, super::world::INCIDENT);
+    node.taints = crate::remedy::marks::with_taint(&node.taints, super::judge::INCIDENT);
     world.add_steward();
     world.run(ms(100));
     assert!(world.nodes["n0"].is_tainted());

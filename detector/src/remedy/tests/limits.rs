@@ -205,8 +205,8 @@ fn a_storm_of_early_warnings_does_not_list_the_whole_cluster() {
     for n in 0..50 {
         world.judge(&crate::judgement::Judgement::EarlyWarning {
             subject: id(&format!("n{n}")),
-            boot: super::world::BOOT,
-            incident: super::world::INCIDENT,
+            boot: super::judge::BOOT,
+            incident: super::judge::INCIDENT,
             at: world.now,
         });
     }

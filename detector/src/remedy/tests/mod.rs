@@ -6,7 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod api;
 mod death;
+mod doubts;
 mod hands;
+mod judge;
 mod limits;
 mod world;

@@ -1,24 +1,19 @@
-//! An API server, a judge and some stewards in virtual time: least that shows who writes what, when, and in which state
-//! of the world. The API refuses what would break an invariant by panicking.
+//! Stewards, a judge and an API in virtual time: least that shows who writes what, when, and in which state of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::identity::{BootId, IncidentId, MemberId};
+use crate::identity::MemberId;
 use crate::incident::{Entry, Step};
-use crate::judgement::{Ask, Evidence, Judgement, Verdict};
-use crate::message::Farewell;
-use crate::profile::{FRESH_LOOK, Profile};
-use crate::remedy::command::{Answer, ApiEvent, Call, Command, LedgerState, Outcome, Request};
-use crate::remedy::ledger::Ledger;
+use crate::judgement::{Ask, Judgement};
+use crate::profile::Profile;
+use crate::remedy::command::{ApiEvent, Call, Command, LedgerState, Outcome, Request};
+use crate::remedy::ledger::{self, Ledger};
 use crate::remedy::object::{Endpoint, Node, Owner, Pod, PodRef, Slice, Taint};
 use crate::remedy::verdicts::Verdicts;
 use crate::remedy::{Config, Mode, Remedy};
 use crate::roster::{Member, PublicKey, Roster, StewardEntry};
 use crate::time::{Instant, Wall};
-
-pub(super) const BOOT: BootId = BootId(0xb007);
-pub(super) const INCIDENT: IncidentId = IncidentId(0x1c);
 
 pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -26,7 +21,7 @@ pub(super) fn ms(milliseconds: u64) -> Duration {
 
 /// What reaches a steward, and when.
 #[derive(Clone, Debug)]
-enum Post {
+pub(super) enum Post {
     Api(ApiEvent),
     Judgement(Judgement),
     /// A try of a write arrives at the API.
@@ -36,7 +31,7 @@ enum Post {
 pub(super) struct Steward {
     pub(super) remedy: Remedy,
     /// What its writer asks before each try.
-    verdicts: Verdicts,
+    pub(super) verdicts: Verdicts,
     pub(super) alive: bool,
     pub(super) records: Vec<Entry>,
     pub(super) alarms: Vec<String>,
@@ -58,7 +53,7 @@ pub(super) struct World {
     /// Subjects that the judge finds silent.
     pub(super) silent: BTreeSet<MemberId>,
     /// When a look last found the subject silent.
-    looks: BTreeMap<MemberId, Instant>,
+    pub(super) looks: BTreeMap<MemberId, Instant>,
     pub(super) writes: Vec<(Duration, usize, Call)>,
     /// How the API answers instead of doing it.
     pub(super) fault: fn(&Call, usize) -> Option<Outcome>,
@@ -244,60 +239,19 @@ impl World {
         n
     }
 
-    fn post(&mut self, to: usize, after: Duration, post: Post) {
+    pub(super) fn post(&mut self, to: usize, after: Duration, post: Post) {
         self.posted += 1;
         self.posts.insert((self.now + after, self.posted), (to, post));
     }
 
-    fn broadcast(&mut self, event: &ApiEvent) {
+    /// What a watch shows to everybody.
+    pub(super) fn show(&mut self, event: &ApiEvent) {
         if !self.watches {
             return;
         }
         for n in 0..self.stewards.len() {
             self.post(n, ms(1), Post::Api(event.clone()));
         }
-    }
-
-    pub(super) fn show(&mut self, event: &ApiEvent) {
-        self.broadcast(event);
-    }
-
-    pub(super) fn judge(&mut self, judgement: &Judgement) {
-        for n in 0..self.stewards.len() {
-            self.post(n, Duration::ZERO, Post::Judgement(judgement.clone()));
-        }
-    }
-
-    /// Early warning and, 60 ms later, the verdict.
-    pub(super) fn kill_node(&mut self, name: &str) {
-        self.silent.insert(id(name));
-        self.judge(&Judgement::EarlyWarning {
-            subject: id(name),
-            boot: BOOT,
-            incident: INCIDENT,
-            at: self.now,
-        });
-        self.run(ms(60));
-        self.verdict(name, Verdict::Dead, None);
-    }
-
-    pub(super) fn verdict(&mut self, name: &str, verdict: Verdict, farewell: Option<Farewell>) {
-        let condemned = matches!(verdict, Verdict::Dead | Verdict::Leaving);
-        if verdict == Verdict::Dead {
-            self.silent.insert(id(name));
-        } else {
-            self.silent.remove(&id(name));
-        }
-        self.judge(&changed(name, verdict, farewell, condemned, self.now));
-    }
-
-    pub(super) fn good(&mut self, name: &str, rounds: u32) {
-        self.judge(&Judgement::Good {
-            subject: id(name),
-            boot: BOOT,
-            rounds,
-            at: self.now,
-        });
     }
 
     /// Lets time pass.
@@ -371,33 +325,7 @@ impl World {
             Command::Withheld(request) => steward.withheld.push((at, request.call)),
             Command::Record(entry) => steward.records.push(entry),
             Command::Alarm(alarm) => steward.alarms.push(alarm),
-            Command::Ask(ask) => {
-                steward.asks.push(ask.clone());
-                match ask {
-                    Ask::Look { subject, boot, nonce } => {
-                        let dead = self.silent.contains(&subject);
-                        if dead {
-                            self.looks.insert(subject, self.now + ms(20));
-                        }
-                        let looked = Judgement::Looked {
-                            subject,
-                            boot,
-                            nonce,
-                            dead,
-                            evidence: Evidence::default(),
-                            at: self.now + ms(20),
-                        };
-                        if self.answers_looks {
-                            self.post(n, ms(20), Post::Judgement(looked));
-                        }
-                    }
-                    Ask::SaysAlive { subject, boot } => {
-                        steward.verdicts.says_alive(subject, boot);
-                        self.silent.remove(&subject);
-                    }
-                    Ask::Condemned(_) => {}
-                }
-            }
+            Command::Ask(ask) => self.ask(n, &ask),
         }
     }
 
@@ -433,186 +361,10 @@ impl World {
         self.version.to_string()
     }
 
-    fn carry_out(&mut self, n: usize, call: &Call) -> Outcome {
-        if call.is_write() {
-            self.writes.push((self.now - START, n, call.clone()));
-        }
-        match call {
-            Call::ReadLedger => {
-                self.reads_of_ledger += 1;
-                Outcome::Done(Answer::Ledger(self.ledger.clone()))
-            }
-            Call::ReadNode { name } => match self.nodes.get(name) {
-                Some(node) => Outcome::Done(Answer::Node(node.clone())),
-                None => Outcome::Missing,
-            },
-            Call::ListPods { node } => {
-                let pods = self.pods.values().filter(|(on, _)| on == node);
-                Outcome::Done(Answer::Pods(pods.map(|(_, pod)| pod.clone()).collect()))
-            }
-            Call::ReadNamespace { name } => Outcome::Done(Answer::Namespace {
-                opted_out: name == "quiet",
-            }),
-            Call::ReadClaim { name, .. } => Outcome::Done(Answer::Claim {
-                shared: name == "shared",
-            }),
-            Call::Ledger {
-                resource_version,
-                ledger,
-            } => self.write_ledger(resource_version, ledger),
-            Call::Taints {
-                node,
-                uid,
-                resource_version,
-                taints,
-            } => self.write_taints(node, uid, resource_version, taints),
-            Call::Slice {
-                name,
-                node,
-                positions,
-                ..
-            } => self.write_slice(name, node, positions),
-            Call::Mark { pod, .. } => self.write_mark(pod),
-            Call::Delete {
-                pod,
-                resource_version,
-            } => self.write_delete(pod, resource_version),
-            Call::Condition { node, verdict, .. } => {
-                let version = self.next_version();
-                let Some(node) = self.nodes.get_mut(node) else {
-                    return Outcome::Missing;
-                };
-                node.reachable = Some(crate::remedy::marks::reachable(*verdict).0.into());
-                node.resource_version = version;
-                let event = ApiEvent::Node(node.clone());
-                self.broadcast(&event);
-                Outcome::Done(Answer::Nothing)
-            }
-            Call::Event { .. } => Outcome::Done(Answer::Nothing),
-        }
-    }
-
-    fn write_ledger(&mut self, resource_version: &str, ledger: &Ledger) -> Outcome {
-        if self.ledger.resource_version != resource_version {
-            return Outcome::Conflict;
-        }
-        let counted = ledger
-            .entries
-            .iter()
-            .filter(|entry| crate::remedy::budget::counts(entry))
-            .count();
-        assert!(
-            counted <= crate::remedy::budget::limit(self.members.len()),
-            "over budget: {ledger:?}"
-        );
-        self.ledger = LedgerState {
-            resource_version: self.next_version(),
-            text: Some(ledger.text()),
-        };
-        let event = ApiEvent::Ledger(self.ledger.clone());
-        self.broadcast(&event);
-        Outcome::Done(Answer::Ledger(self.ledger.clone()))
-    }
-
-    pub(super) fn entries(&self) -> Vec<crate::remedy::ledger::Entry> {
+    pub(super) fn entries(&self) -> Vec<ledger::Entry> {
         Ledger::parse(self.ledger.text.as_deref())
             .map(|ledger| ledger.entries)
             .unwrap_or_default()
-    }
-
-    /// Invariant: nothing is written about a node that the ledger does not name.
-    fn assert_listed(&self, node: &str, what: &str) {
-        assert!(
-            self.entries().iter().any(|entry| entry.node == node),
-            "{what} of {node} without an entry in the ledger"
-        );
-    }
-
-    fn write_taints(&mut self, name: &str, uid: &str, version: &str, taints: &[Taint]) -> Outcome {
-        let adds = taints.iter().any(Taint::is_ours);
-        if adds {
-            self.assert_listed(name, "taint");
-        }
-        let next = self.next_version();
-        let Some(node) = self.nodes.get_mut(name) else {
-            return Outcome::Missing;
-        };
-        if node.uid != uid || node.resource_version != version {
-            return Outcome::Conflict;
-        }
-        assert!(
-            taints.iter().any(|taint| taint.key == "other"),
-            "others' taints stay"
-        );
-        node.taints = taints.to_vec();
-        node.resource_version = next;
-        let node = node.clone();
-        self.broadcast(&ApiEvent::Node(node.clone()));
-        Outcome::Done(Answer::Node(node))
-    }
-
-    fn write_slice(&mut self, name: &str, node: &str, positions: &[usize]) -> Outcome {
-        self.assert_listed(node, "slice");
-        let Some(slice) = self.slices.get_mut(name) else {
-            return Outcome::Missing;
-        };
-        for &position in positions {
-            match slice.endpoints.get_mut(position) {
-                Some(Some(endpoint)) if endpoint.node == node => endpoint.ready = false,
-                _ => return Outcome::Conflict,
-            }
-        }
-        let slice = slice.clone();
-        self.broadcast(&ApiEvent::Slice(slice.clone()));
-        Outcome::Done(Answer::Slice(slice))
-    }
-
-    fn is_tainted(&self, node: &str) -> bool {
-        self.nodes.get(node).is_some_and(Node::is_tainted)
-    }
-
-    fn write_mark(&mut self, pod: &PodRef) -> Outcome {
-        if let Some((name, outcome)) = &self.answer_marks_of
-            && *name == pod.name
-        {
-            return outcome.clone();
-        }
-        let next = self.next_version();
-        let Some((node, _)) = self.pods.get(&pod.uid) else {
-            return Outcome::Missing;
-        };
-        let node = node.clone();
-        self.assert_listed(&node, "mark");
-        assert!(self.is_tainted(&node), "{pod} marked, but {node} is not tainted");
-        if let Some((_, pod)) = self.pods.get_mut(&pod.uid) {
-            (pod.marked, pod.ready) = (true, false);
-            pod.resource_version.clone_from(&next);
-        }
-        Outcome::Done(Answer::Version(next))
-    }
-
-    fn write_delete(&mut self, pod: &PodRef, version: &str) -> Outcome {
-        let Some((node, found)) = self.pods.get(&pod.uid) else {
-            return Outcome::Missing;
-        };
-        assert!(self.is_tainted(node), "{pod} deleted, but {node} is not tainted");
-        assert!(found.marked, "{pod} deleted, but not marked");
-        let kind = found.owner.as_ref().map(|owner| owner.kind.as_str());
-        assert_eq!(kind, Some("ReplicaSet"), "{pod} deleted");
-        let look = self.looks.get(&id(node)).copied().unwrap_or_default();
-        assert!(
-            look <= self.now && self.now - look <= FRESH_LOOK,
-            "{pod} deleted without a fresh look"
-        );
-        if found.resource_version != version {
-            return Outcome::Conflict;
-        }
-        let next = self.next_version();
-        if let Some((_, pod)) = self.pods.get_mut(&pod.uid) {
-            pod.terminating = true;
-            pod.resource_version = next;
-        }
-        Outcome::Done(Answer::Nothing)
     }
 
     /// Which pods of a node are on their way out.
@@ -643,25 +395,6 @@ pub(super) fn kind(call: &Call) -> Option<&'static str> {
         Call::Mark { .. } => Some("mark"),
         Call::Delete { .. } => Some("delete"),
         _ => None,
-    }
-}
-
-pub(super) fn changed(
-    name: &str,
-    verdict: Verdict,
-    farewell: Option<Farewell>,
-    condemned: bool,
-    at: Instant,
-) -> Judgement {
-    Judgement::Changed {
-        subject: id(name),
-        boot: BOOT,
-        incident: condemned.then_some(INCIDENT),
-        verdict,
-        evidence: Evidence::default(),
-        farewell,
-        longest_silence: Duration::ZERO,
-        at,
     }
 }
 
