@@ -28,6 +28,94 @@ pub enum Verdict {
     Dead,
 }
 
+/// A part of a host that is down while its kernel answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The agent: its stamp is stale, or it has not come back from the restart that it announced.
+    Agent,
+    /// The kubelet, by the word of its agent.
+    Kubelet,
+}
+
+impl Cause {
+    const ALL: [Self; 2] = [Self::Agent, Self::Kubelet];
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Agent => 1,
+            Self::Kubelet => 2,
+        }
+    }
+
+    /// Whether no pod can start on a host where this is down.
+    const fn starts_no_pod(self) -> bool {
+        match self {
+            Self::Agent => false,
+            Self::Kubelet => true,
+        }
+    }
+}
+
+/// Why a host is `Degraded`: a set of [`Cause`]s. Written as a list.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<Cause>", from = "Vec<Cause>")]
+pub struct Causes(u8);
+
+impl Causes {
+    /// No cause.
+    pub const NONE: Self = Self(0);
+
+    /// These and one more.
+    #[must_use]
+    pub const fn with(self, cause: Cause) -> Self {
+        Self(self.0 | cause.bit())
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// Each of them, in the order of [`Cause`].
+    pub fn iter(self) -> impl Iterator<Item = Cause> {
+        Cause::ALL
+            .into_iter()
+            .filter(move |cause| self.0 & cause.bit() != 0)
+    }
+
+    /// Whether no pod can start there.
+    #[must_use]
+    pub fn starts_no_pod(self) -> bool {
+        self.iter().any(Cause::starts_no_pod)
+    }
+}
+
+impl FromIterator<Cause> for Causes {
+    fn from_iter<I: IntoIterator<Item = Cause>>(causes: I) -> Self {
+        causes.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+impl From<Vec<Cause>> for Causes {
+    fn from(causes: Vec<Cause>) -> Self {
+        causes.into_iter().collect()
+    }
+}
+
+impl From<Causes> for Vec<Cause> {
+    fn from(causes: Causes) -> Self {
+        causes.iter().collect()
+    }
+}
+
+impl std::fmt::Debug for Causes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
 /// What a verdict of `Dead` or `Partial` rests on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -99,6 +187,9 @@ pub enum Judgement {
         incident: Option<IncidentId>,
         /// What holds now.
         verdict: Verdict,
+        /// With `Degraded`: what is down. Empty where nobody has said so for [`crate::profile::AGENT_STALE`], and with
+        /// every other verdict.
+        causes: Causes,
         /// Why.
         evidence: Evidence,
         /// By its own word, with `Leaving` and `Away`.
@@ -166,4 +257,27 @@ pub enum Ask {
         /// Which boot.
         boot: BootId,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::{Cause, Causes};
+
+    #[test]
+    fn causes_are_written_as_a_list_of_words() {
+        let both = Causes::NONE.with(Cause::Kubelet).with(Cause::Agent);
+        let text = serde_json::to_string(&both).unwrap();
+        assert_eq!(text, r#"["agent","kubelet"]"#);
+        assert_eq!(serde_json::from_str::<Causes>(&text).unwrap(), both);
+        assert!(serde_json::from_str::<Causes>(r#"["runtime"]"#).is_err());
+        assert_eq!(serde_json::to_string(&Causes::NONE).unwrap(), "[]");
+    }
+
+    #[test]
+    fn no_pod_starts_without_a_kubelet() {
+        let starts_no_pod = |cause| Causes::NONE.with(cause).starts_no_pod();
+        assert!(starts_no_pod(Cause::Kubelet) && !starts_no_pod(Cause::Agent));
+        assert!(!Causes::NONE.starts_no_pod());
+    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{BootId, IncidentId, MemberId};
 use crate::judge::Judge;
-use crate::judgement::{Hold, Verdict};
+use crate::judgement::{Causes, Hold, Verdict};
 use crate::time::{Instant, nanos};
 
 /// What was not counted, by cause.
@@ -35,6 +35,9 @@ pub struct SubjectStatus {
     pub boot: BootId,
     /// What holds.
     pub verdict: Verdict,
+    /// With `Degraded`: what is down.
+    #[serde(default)]
+    pub causes: Causes,
     /// Half the evidence.
     pub suspected: bool,
     /// Why a verdict is held back.
@@ -72,10 +75,12 @@ impl Judge {
     pub fn status(&self, now: Instant) -> impl Iterator<Item = SubjectStatus> {
         self.subjects.iter().map(move |(id, subject)| {
             let heard_at = self.peers.get(id).and_then(|peer| peer.heard_at);
+            let telling = subject.telling(now);
             SubjectStatus {
                 subject: *id,
                 boot: subject.boot,
-                verdict: subject.signs(now).verdict(),
+                verdict: telling.verdict,
+                causes: telling.causes,
                 suspected: subject.suspicion.is_some(),
                 hold: subject.held,
                 incident: subject.incident,

@@ -10,7 +10,7 @@ use crate::judge::goodbye::{Parting, Standing};
 use crate::judge::look::LookRound;
 use crate::judge::returning::Returning;
 use crate::judge::verdict::Signs;
-use crate::judgement::{Evidence, Hold, Verdict};
+use crate::judgement::{Cause, Causes, Evidence, Hold, Verdict};
 use crate::message::Farewell;
 use crate::offset::PeerTime;
 use crate::profile::{AGENT_STALE, PARTIAL_LINGER, REPORT_TAIL, quorum};
@@ -87,6 +87,8 @@ pub(super) struct Telling {
     pub(super) boot: BootId,
     /// What.
     pub(super) verdict: Verdict,
+    /// With `Degraded`.
+    pub(super) causes: Causes,
     /// By its own word.
     pub(super) farewell: Option<Farewell>,
 }
@@ -302,8 +304,8 @@ impl Subject {
             .is_some_and(|parting| parting.excuses_silence(by_socket, now))
     }
 
-    /// The kernel answers; agent or kubelet do not.
-    fn is_degraded(&self, now: Instant) -> bool {
+    /// Its agent has not come back from a restart, or its stamp is stale.
+    fn is_agent_down(&self, now: Instant) -> bool {
         let overdue = |parting: &Parting| parting.standing(now) == Standing::Overdue;
         let mut seen = self.witnesses.iter().filter_map(|witness| witness.seen);
         let greeting_stale = self
@@ -311,9 +313,38 @@ impl Subject {
             .is_none_or(|greeted| now.since(greeted.at) >= AGENT_STALE);
         // A stamp that is fresh beside a stale greeting: the way from the agent to this steward, not the agent.
         let stamp_stale = seen.any(|seen| now.since(seen.at) < AGENT_STALE && seen.agent >= AGENT_STALE);
-        self.health() & health::KUBELET_DOWN != 0
-            || self.parting.as_ref().is_some_and(overdue)
-            || greeting_stale && stamp_stale
+        self.parting.as_ref().is_some_and(overdue) || greeting_stale && stamp_stale
+    }
+
+    /// The kernel answers; agent or kubelet do not.
+    fn is_degraded(&self, now: Instant) -> bool {
+        self.health() & health::KUBELET_DOWN != 0 || self.is_agent_down(now)
+    }
+
+    /// What is known to be down now. Its agent alone knows of its kubelet: an old word, or that of an agent which is down
+    /// itself, is none.
+    fn causes(&self, now: Instant) -> Causes {
+        if self.is_agent_down(now) {
+            return Causes::NONE.with(Cause::Agent);
+        }
+        let word = self.health.filter(|(at, _)| now.since(*at) < AGENT_STALE);
+        let kubelet = word.is_some_and(|(_, bits)| bits & health::KUBELET_DOWN != 0);
+        kubelet.then_some(Cause::Kubelet).into_iter().collect()
+    }
+
+    /// What holds of it now.
+    #[must_use]
+    pub(super) fn telling(&self, now: Instant) -> Telling {
+        let verdict = self.signs(now).verdict();
+        Telling {
+            boot: self.boot,
+            verdict,
+            causes: match verdict {
+                Verdict::Degraded => self.causes(now),
+                _ => Causes::NONE,
+            },
+            farewell: self.farewell(now),
+        }
     }
 
     /// A hint, or a report with losses: of two labels the smaller one is kept.

@@ -8,7 +8,7 @@ use crate::time::Instant;
 
 use super::evidence::{Scale, Weighed, weigh};
 use super::rule::Bar;
-use super::subject::{Condemnation, Suspicion, Telling};
+use super::subject::{Condemnation, Suspicion};
 use super::{Command, Judge};
 
 impl Judge {
@@ -197,12 +197,7 @@ impl Judge {
                 at: now,
             }));
         }
-        let verdict = subject.signs(now).verdict();
-        let telling = Telling {
-            boot: subject.boot,
-            verdict,
-            farewell: subject.farewell(now),
-        };
+        let telling = subject.telling(now);
         if subject.boot != BootId(0) && subject.told != Some(telling) {
             subject.told = Some(telling);
             let evidence = match &subject.condemnation {
@@ -213,7 +208,8 @@ impl Judge {
                 subject: id,
                 boot: subject.boot,
                 incident: subject.incident,
-                verdict,
+                verdict: telling.verdict,
+                causes: telling.causes,
                 evidence,
                 farewell: telling.farewell,
                 longest_silence: subject.returning.longest_silence(now),

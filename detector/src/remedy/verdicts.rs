@@ -75,7 +75,7 @@ impl Verdicts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judgement::Evidence;
+    use crate::judgement::{Causes, Evidence};
     use std::time::Duration;
 
     const SUBJECT: MemberId = MemberId(7);
@@ -88,6 +88,7 @@ mod tests {
             boot,
             incident: None,
             verdict,
+            causes: Causes::NONE,
             evidence: Evidence::default(),
             farewell: None,
             longest_silence: Duration::ZERO,

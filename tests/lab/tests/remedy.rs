@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use detector::clock;
 use detector::identity::{BootId, IncidentId, MemberId};
 use detector::incident::{Entry, Step, Write};
-use detector::judgement::{Ask, Evidence, Judgement, Verdict};
+use detector::judgement::{Ask, Causes, Evidence, Judgement, Verdict};
 use detector::kube::client::Servers;
 use detector::kube::steward::{Heard, Identity, Surroundings, run};
 use detector::profile::Profile;
@@ -141,6 +141,7 @@ fn changed(subject: MemberId, verdict: Verdict) -> Judgement {
         boot: BOOT,
         incident: (verdict == Verdict::Dead).then_some(INCIDENT),
         verdict,
+        causes: Causes::NONE,
         evidence: Evidence::default(),
         farewell: None,
         longest_silence: Duration::ZERO,

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::{Command, Judge};
 use crate::identity::{BootId, IncidentId, MemberId};
-use crate::judgement::{Ask, Evidence, Judgement, Verdict};
+use crate::judgement::{Ask, Cause, Evidence, Judgement, Verdict};
 use crate::message::{Ability, Goodbye, Greeting, Message, Report, Sighting};
 use crate::offset::PeerTime;
 use crate::profile::Profile;
@@ -273,6 +273,24 @@ impl Court {
 
     fn verdicts(&self, of: usize) -> Vec<Verdict> {
         self.told(of).into_iter().map(|(_, verdict)| verdict).collect()
+    }
+
+    /// The causes that were told with them, from the first `Degraded` on.
+    fn causes(&self, of: usize) -> Vec<Vec<Cause>> {
+        let judgements = self
+            .judgements
+            .iter()
+            .filter_map(|(_, judgement)| match judgement {
+                Judgement::Changed {
+                    subject,
+                    verdict,
+                    causes,
+                    ..
+                } if *subject == member(of) => Some((*verdict, causes.iter().collect())),
+                _ => None,
+            });
+        let from_the_first = judgements.skip_while(|(verdict, _)| *verdict != Verdict::Degraded);
+        from_the_first.map(|(_, causes)| causes).collect()
     }
 
     fn died(&self, of: usize) -> bool {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::identity::{BootId, IncidentId, MemberId};
-use crate::judgement::{Evidence, Judgement, Verdict};
+use crate::judgement::{Causes, Evidence, Judgement, Verdict};
 use crate::kube::double::{Double, Scenario};
 use crate::profile::WRITE_TIMEOUT;
 use crate::remedy::command::{Answer, Guard, RequestId, Standing};
@@ -19,6 +19,7 @@ fn changed(verdict: Verdict) -> Judgement {
         boot: BOOT,
         incident: None,
         verdict,
+        causes: Causes::NONE,
         evidence: Evidence::default(),
         farewell: None,
         longest_silence: Duration::ZERO,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::{Post, World, id, ms};
 use crate::identity::{BootId, IncidentId};
-use crate::judgement::{Ask, Evidence, Judgement, Verdict};
+use crate::judgement::{Ask, Causes, Evidence, Judgement, Verdict};
 use crate::message::Farewell;
 
 pub(super) const BOOT: BootId = BootId(0xb007);
@@ -43,6 +43,7 @@ impl World {
             boot: BOOT,
             incident: condemned.then_some(INCIDENT),
             verdict,
+            causes: Causes::NONE,
             evidence: Evidence::default(),
             farewell,
             longest_silence: Duration::ZERO,
