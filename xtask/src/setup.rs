@@ -1,9 +1,12 @@
 //! `cargo xtask setup`: what building and testing need is installed, or named.
 
 use anyhow::{Context, Result, bail};
+use detector_lab::cache::Cache;
+use detector_lab::go::{self, Go};
+use detector_lab::progress::Progress;
 use detector_lab::requirements;
 
-use crate::command::{capture, cargo, run as run_command, tool, works};
+use crate::command::{cargo, run as run_command, tool, works};
 use crate::debian;
 use crate::linker::{Linker, find_or_build};
 use crate::lint::Deny;
@@ -34,7 +37,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
 pub(crate) fn install(workspace: &Workspace, purpose: Purpose) -> Result<String> {
     let mut notes = Vec::new();
     let mut missing = String::new();
-    packages(purpose).unwrap_or_else(|error| missing.push_str(&format!("\n  packages: {error:#}")));
+    packages(workspace, purpose)
+        .unwrap_or_else(|error| missing.push_str(&format!("\n  packages: {error:#}")));
     let checks = CHECKS.iter().filter(|_| purpose != Purpose::Mesh);
     let labs = LABS.iter().filter(|_| purpose == Purpose::Labs);
     for (what, step) in BUILD.iter().chain(checks).chain(labs) {
@@ -53,7 +57,7 @@ pub(crate) fn install(workspace: &Workspace, purpose: Purpose) -> Result<String>
 }
 
 /// What Debian has is installed from there.
-fn packages(purpose: Purpose) -> Result<()> {
+fn packages(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     if !debian::is_bookworm() {
         return Ok(());
     }
@@ -64,7 +68,12 @@ fn packages(purpose: Purpose) -> Result<()> {
     match purpose {
         Purpose::Mesh => wanted.extend(requirements::MESH_APT),
         Purpose::Build => {}
-        Purpose::Labs => wanted.extend(requirements::APT),
+        Purpose::Labs => {
+            wanted.extend(requirements::APT);
+            if !Go::within_reach(&Cache::at(&workspace.cache)?) {
+                wanted.push(go::APT);
+            }
+        }
     }
     let missing = debian::missing(&wanted)?;
     if missing.is_empty() {
@@ -149,9 +158,16 @@ fn lab_programs(_: &Workspace) -> Result<Found> {
     Ok(Found::plain(requirements::APT.join(", ")))
 }
 
-/// For the control plane. Any since 1.21 fetches the release that is asked for.
-fn go(_: &Workspace) -> Result<Found> {
-    let version =
-        capture(tool("go").arg("version")).context("install Go 1.21 or later: https://go.dev/doc/install")?;
-    Ok(Found::plain(version.trim_end()))
+/// For the control plane.
+fn go(workspace: &Workspace) -> Result<Found> {
+    let cache = Cache::at(&workspace.cache)?;
+    let found = Go::find(&cache);
+    Ok(Found {
+        cached: Some(found.is_some()),
+        what: match found {
+            Some(go) => go,
+            None => Go::find_or_fetch(&cache, &mut Progress::terminal())?,
+        }
+        .to_string(),
+    })
 }

@@ -75,16 +75,23 @@ impl Cache {
         })
     }
 
+    /// The folder of an entry, if it is there.
+    #[must_use]
+    pub fn get(&self, name: &str, key: &Key) -> Option<PathBuf> {
+        let entry = self.root.join(format!("{name}-{}", key.hex()));
+        entry.is_dir().then_some(entry)
+    }
+
     /// The folder of an entry, built now if it is not there. Another process that wants the same one waits; a build
     /// that fails or is killed leaves no entry behind.
     ///
     /// # Errors
     /// Those of the build, which gets an empty folder to fill.
     pub fn entry(&self, name: &str, key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        let entry = self.root.join(format!("{name}-{}", key.hex()));
-        if entry.is_dir() {
+        if let Some(entry) = self.get(name, key) {
             return Ok(entry);
         }
+        let entry = self.root.join(format!("{name}-{}", key.hex()));
         let lock = File::create(self.root.join(format!(".{name}.lock")))?;
         lock.lock()
             .context("waiting for another build of the same entry")?;
@@ -114,9 +121,11 @@ mod tests {
         let cache = Cache::at(folder.path())?;
         let key = Key::default().text("1");
         assert!(cache.entry("thing", &key, |_| anyhow::bail!("no")).is_err());
+        assert_eq!(cache.get("thing", &key), None);
         let entry = cache.entry("thing", &key, |path| Ok(fs::write(path.join("a"), "1")?))?;
         let again = cache.entry("thing", &key, |_| anyhow::bail!("built twice"))?;
         assert_eq!(entry, again);
+        assert_eq!(cache.get("thing", &key), Some(entry));
         let visible = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().ends_with(".lock");
         assert_eq!(
             fs::read_dir(folder.path())?

@@ -1,21 +1,17 @@
 //! Builds `tests/control-plane`: every Kubernetes component in one program.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::cache::{Cache, Key};
+use crate::go::{self, Go};
 use crate::process;
 use crate::progress::Progress;
 
 /// The version that the API server reports: as in go.mod, which a test compares.
 const KUBERNETES: &str = "v1.36.3";
-/// Newer ones build an API server whose `/openapi/v2` is broken.
-const GO: &str = "go1.26";
-/// Which of them is fetched (by Go itself) where the machine's own is another.
-const GO_EXACT: &str = "go1.26.8";
 /// A cold build takes six minutes on two cores.
 const BUILD_LIMIT: Duration = Duration::from_secs(45 * 60);
 
@@ -29,37 +25,26 @@ pub fn control_plane_binary(cache: &Cache, progress: &mut Progress) -> Result<Pa
         .canonicalize()
         .with_context(|| format!("looking for {}", source.display()))?;
     let flags = linker_flags();
-    let mut key = Key::default().text(GO).text(&flags);
+    let mut key = Key::default().text(&format!("go{}", go::RELEASE)).text(&flags);
     for file in ["main.go", "go.mod", "go.sum"] {
         key = key.file(&source.join(file))?;
     }
     let entry = cache.entry("control-plane", &key, |folder| {
+        let go = Go::find_or_fetch(cache, progress)?;
         progress.say("building the control plane from its Go modules, once: about six minutes");
-        progress.stage("control plane built", |_| build(&source, &flags, folder))
+        progress.stage("control plane built", |_| build(&go, &source, &flags, folder))
     })?;
     Ok(entry.join("control-plane"))
 }
 
-/// `go build`, with the Go release that is known to work.
-fn build(source: &Path, flags: &str, folder: &Path) -> Result<()> {
-    let mut command = go(source);
-    let version = process::output(go(source).args(["env", "GOVERSION"]), Duration::from_secs(300))
-        .context("the control plane needs Go 1.21 or later on PATH")?;
-    if !version.starts_with(GO) {
-        command.env("GOTOOLCHAIN", GO_EXACT);
-    }
+/// `go build`; no C compiler is needed.
+fn build(go: &Go, source: &Path, flags: &str, folder: &Path) -> Result<()> {
+    let mut command = go.command();
+    command.current_dir(source).env("CGO_ENABLED", "0");
     command.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o"]);
     command.arg(folder.join("control-plane")).arg(".");
     process::output(&mut command, BUILD_LIMIT)?;
     Ok(())
-}
-
-/// `go` in the program's folder; no C compiler is needed.
-fn go(source: &Path) -> Command {
-    let mut command = Command::new("go");
-    process::die_with_parent(&mut command);
-    command.current_dir(source).env("CGO_ENABLED", "0");
-    command
 }
 
 /// Gives the components their version: without it they call themselves v0.0.0 and refuse each other's feature gates.

@@ -37,6 +37,7 @@ pub mod frames;
 // What is built once.
 pub mod cache;
 pub mod control_plane;
+pub mod go;
 pub mod images;
 
 // What a lab consists of.
