@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::row::{Echo, Plan, Row};
+use super::sharp;
 use crate::mesh::load::Kind;
 use crate::mesh::{Delay, STEWARDS};
 use crate::progress::Progress;
@@ -22,7 +23,7 @@ const DELAY: Delay = Delay {
 };
 /// Rows with starved agents have so much fewer cuts: hardly any of them comes to a verdict, and all that the machine does
 /// beside them stands still meanwhile.
-const STARVED_PART: u32 = 10;
+const STARVED_PART: usize = 10;
 
 /// From a power cut to the verdict.
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ pub(super) struct Detection {
     nodes: u8,
     /// Cuts in each row; a tenth of them where agents are starved
     #[arg(long, default_value_t = 100)]
-    kills: u32,
+    kills: usize,
     /// Also under load: 32 busy loops and 20,000 foreign packets a second; and with starved agents
     #[arg(long)]
     load: bool,
@@ -79,6 +80,7 @@ impl Detection {
             report.add(format!("{name}/first_loss"), samples.first_loss);
             report.add(format!("{name}/verdict"), samples.verdict);
             report.add(format!("{name}/verdict_last"), samples.verdict_last);
+            samples.cuts.report(&mut report, &name);
             report.false_verdicts += samples.wrong.len();
             for entry in samples.wrong {
                 progress.say(format!(
@@ -110,6 +112,7 @@ impl Detection {
             "starved": "agents in a cpu cgroup of shares 2 beside 8 of 65536 with a busy loop each; a tenth of the kills",
             "delayed": "1 ± 0.5 ms each way between every two hosts",
             "verdict": "of the steward that acts first; verdict_last: of the last of the three",
+            "cut": sharp::LEGEND,
         })
     }
 

@@ -11,6 +11,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use super::sharp::{self, Cuts};
 use crate::failover::round::{Found, Goal, Round, await_alive, heal};
 use crate::failover::timeline::Timeline;
 use crate::lab::{Lab, Launcher};
@@ -73,7 +74,8 @@ impl Failover {
         let mut report = Report::new(
             "failover",
             json!({"nodes": 3, "stewards": 3, "pods": 6, "kills": self.kills, "profile": self.profile,
-                "stock": !self.skip_stock, "request_limit_ms": 250, "requests_per_second": 100}),
+                "stock": !self.skip_stock, "request_limit_ms": 250, "requests_per_second": 100,
+                "cut": sharp::LEGEND, "stock_cut": "none is repeated: there it hardly matters"}),
         );
         let detector = DetectorOptions::enforcing(detector, &self.profile);
         let options = Options {
@@ -100,35 +102,33 @@ impl Failover {
     }
 
     fn measure(&self, arena: &mut Arena<'_>, report: &mut Report) -> Result<()> {
-        let mut ours = Vec::new();
-        let outcome = (0..self.kills).try_for_each(|_| {
-            let found = arena.round(Goal::Replaced, OURS_LIMIT)?;
-            ours.push(found.timeline);
-            anyhow::Ok(())
-        });
+        let (mut cuts, mut ours) = (Cuts::wanted(self.kills), Vec::new());
+        let outcome = arena.rounds(&mut cuts, &mut ours);
         if !ours.is_empty() {
             add(report, "ours", &ours);
         }
+        cuts.report(report, "ours");
         outcome?;
         if !self.skip_busy && self.kills > 0 {
             for (name, min_sync) in [("busy", MIN_SYNC.0), ("busy100", MIN_SYNC.1)] {
                 arena.lab.set_proxy_min_sync(min_sync)?;
-                let rounds = arena.busy(BUSY_CUTS.min(self.kills))?;
+                let (cuts, rounds) = arena.busy(BUSY_CUTS.min(self.kills))?;
                 report.add(format!("{name}/client_window"), windows(&rounds));
+                cuts.report(report, name);
             }
             arena.lab.set_proxy_min_sync(MIN_SYNC.0)?;
         }
         if !self.skip_stock {
             arena.observe();
-            let mut stock = Vec::new();
-            for _ in 0..STOCK_ENDPOINTS_CUTS {
-                stock.push(arena.round(Goal::EndpointsGone, STOCK_ENDPOINTS_LIMIT)?.timeline);
-            }
-            stock.push(arena.round(Goal::Replaced, STOCK_WHOLE_LIMIT)?.timeline);
-            add(report, "stock", &stock);
+            let mut goals = vec![(Goal::EndpointsGone, STOCK_ENDPOINTS_LIMIT); STOCK_ENDPOINTS_CUTS];
+            goals.push((Goal::Replaced, STOCK_WHOLE_LIMIT));
+            arena.stock("stock", &goals, report)?;
             arena.tolerate_nothing()?;
-            let soon = arena.round(Goal::Replaced, STOCK_WHOLE_LIMIT)?.timeline;
-            add(report, "stock_toleration_0", &[soon]);
+            arena.stock(
+                "stock_toleration_0",
+                &[(Goal::Replaced, STOCK_WHOLE_LIMIT)],
+                report,
+            )?;
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Arena<'_> {
         std::thread::sleep(phase(self.cuts));
         let found = round.cut(goal, limit)?;
         self.false_verdicts += found.timeline.false_verdicts;
-        eprintln!("{:>3} {}", self.cuts, line(&found.timeline));
+        eprintln!("{:>3} {}", self.cuts, line(&found));
         for request in &found.late {
             eprintln!(
                 "    began {:.0} ms after the cut, to {}: {:?} after {:.0} ms",
@@ -164,6 +164,30 @@ impl Arena<'_> {
         }
         heal(self.lab, &victim, LIMIT)?;
         Ok(found)
+    }
+
+    /// Rounds until enough cuts count; what a failure leaves was measured.
+    fn rounds(&mut self, cuts: &mut Cuts, measured: &mut Vec<Timeline>) -> Result<()> {
+        while !cuts.are_enough() {
+            let Found { cut, timeline, .. } = self.round(Goal::Replaced, OURS_LIMIT)?;
+            if cuts.note(cut.started, cut.killed, &mut Progress::terminal())? {
+                measured.push(timeline);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rounds without us: they take minutes, so that each counts, however long its cut took.
+    fn stock(&mut self, name: &str, goals: &[(Goal, Duration)], report: &mut Report) -> Result<()> {
+        let (mut took, mut measured) = (Vec::new(), Vec::new());
+        for (goal, limit) in goals {
+            let Found { cut, timeline, .. } = self.round(*goal, *limit)?;
+            took.push(cut.killed.ms_since(cut.started));
+            measured.push(timeline);
+        }
+        add(report, name, &measured);
+        report.add(format!("{name}/cut"), took);
+        Ok(())
     }
 
     /// New stewards, which know of no earlier death: the hold-down of a node that flaps doubles each time. New pods, two a
@@ -203,23 +227,23 @@ impl Arena<'_> {
     }
 
     /// Rounds while another Service changes all the time.
-    fn busy(&mut self, cuts: usize) -> Result<Vec<Timeline>> {
+    fn busy(&mut self, wanted: usize) -> Result<(Cuts, Vec<Timeline>)> {
         self.lab.apply(OTHER)?;
         let stop = Arc::new(AtomicBool::new(false));
         let lab = self.lab;
         std::thread::scope(|scope| {
             let until = Arc::clone(&stop);
             let changer = scope.spawn(move || change(lab, &until));
-            let rounds = (0..cuts)
-                .map(|_| Ok(self.round(Goal::Replaced, OURS_LIMIT)?.timeline))
-                .collect();
+            let (mut cuts, mut rounds) = (Cuts::wanted(wanted), Vec::new());
+            let outcome = self.rounds(&mut cuts, &mut rounds);
             stop.store(true, Ordering::Relaxed);
             changer
                 .join()
                 .map_err(|_| anyhow::anyhow!("the thread that changes a Service panicked"))??;
             // Applied again, the port it has come to would be a second one.
             lab.kubectl(&["delete", "service", "other"])?;
-            rounds
+            outcome?;
+            Ok((cuts, rounds))
         })
     }
 }
@@ -284,11 +308,13 @@ pub(crate) fn add(report: &mut Report, name: &str, rounds: &[Timeline]) {
 }
 
 /// A round in one line.
-fn line(round: &Timeline) -> String {
+fn line(found: &Found) -> String {
+    let round = &found.timeline;
     let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"));
     format!(
-        "{}: verdict {}, not Ready {}, tainted {}, endpoints {} ({}), deleted {}, created {}, Ready {}, last failed request {} ms, {} failed",
+        "{}: cut in {:.1}, verdict {}, not Ready {}, tainted {}, endpoints {} ({}), deleted {}, created {}, Ready {}, last failed request {} ms, {} failed",
         round.victim,
+        found.cut.killed.ms_since(found.cut.started),
         ms(round.verdict),
         ms(round.not_ready),
         ms(round.tainted),

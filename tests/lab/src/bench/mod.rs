@@ -3,6 +3,7 @@
 mod detection;
 pub mod failover;
 mod row;
+pub(crate) mod sharp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use detector::incident::Entry;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::sharp::Cuts;
 use crate::lab::Launcher;
 use crate::mesh::load::{Kind, Load};
 use crate::mesh::{Death, Delay, Mesh, MeshOptions, STEWARDS, dead};
@@ -26,12 +27,6 @@ const SPREAD: Duration = Duration::from_secs(1);
 const HEAL_LIMIT: Duration = Duration::from_secs(60);
 /// After the last cut the stewards may still say something that is false.
 const LAST: Duration = Duration::from_secs(2);
-/// A cut is done within a millisecond, unless somebody else on this machine (another lab, say) holds the kernel's one
-/// lock for network devices. Then nobody knows when it was: it is repeated.
-const SHARP: Duration = Duration::from_millis(5);
-/// So many of these for each cut that counts are too many.
-const MAX_BLURRED: u32 = 2;
-
 /// Who answers probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Echo {
@@ -63,15 +58,17 @@ pub(super) struct Row {
 pub(super) struct Plan<'a> {
     pub(super) detector: &'a Path,
     pub(super) nodes: u8,
-    pub(super) kills: u32,
+    pub(super) kills: usize,
     pub(super) profile: &'a str,
     pub(super) seed: u64,
     pub(super) verbose: bool,
 }
 
 /// What came of it, in ms from the cut.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Samples {
+    /// How long the cuts took.
+    pub(super) cuts: Cuts,
     /// When the first probe that counted as lost was sent.
     pub(super) first_loss: Vec<f64>,
     /// The verdict of the first steward in the order in which they act.
@@ -111,22 +108,19 @@ impl Row {
             nodes: mesh.nodes().map(str::to_owned).collect(),
             first,
             random: SmallRng::seed_from_u64(plan.seed),
-            samples: Samples::default(),
+            samples: Samples {
+                cuts: Cuts::wanted(plan.kills),
+                first_loss: Vec::new(),
+                verdict: Vec::new(),
+                verdict_last: Vec::new(),
+                wrong: Vec::new(),
+            },
             verbose: plan.verbose,
             mesh,
         };
         std::thread::sleep(WARM_UP);
-        let (mut sharp, mut blurred) = (0, 0);
-        while sharp < plan.kills {
-            if run.cut(progress)? {
-                sharp += 1;
-            } else {
-                blurred += 1;
-                ensure!(
-                    blurred <= plan.kills * MAX_BLURRED,
-                    "{blurred} cuts took too long: is another lab running?"
-                );
-            }
+        while !run.samples.cuts.are_enough() {
+            run.cut(progress)?;
         }
         std::thread::sleep(LAST);
         run.end(progress)
@@ -146,8 +140,8 @@ struct Run {
 }
 
 impl Run {
-    /// One cut, and the way back. False: nobody knows when it was.
-    fn cut(&mut self, progress: &mut Progress) -> Result<bool> {
+    /// One cut, and the way back.
+    fn cut(&mut self, progress: &mut Progress) -> Result<()> {
         let index = self.random.random_range(0..self.nodes.len());
         let victim = self.nodes.get(index).context("a mesh without agents")?.clone();
         let wait = SETTLE + SPREAD.mul_f64(self.random.random::<f64>());
@@ -161,10 +155,9 @@ impl Run {
             .await_verdicts(&death, LIMIT.saturating_sub(started.elapsed()))?;
         self.load.off()?;
         self.mesh.heal(&victim)?;
-        let took = death.strike.killed.ms_since(death.strike.started);
-        if took > SHARP.as_secs_f64() * 1e3 {
-            progress.say(format!("a cut took {took:.1} ms: it is repeated"));
-            return Ok(false);
+        let strike = death.strike;
+        if !self.samples.cuts.note(strike.started, strike.killed, progress)? {
+            return Ok(());
         }
         if verdicts.len() == usize::from(STEWARDS) {
             let times = verdicts.values().map(|entry| death.ms(entry));
@@ -174,7 +167,7 @@ impl Run {
             Some(entry) => self.record(&death, entry, progress)?,
             None => progress.say(format!("{victim}: no verdict within {} s", LIMIT.as_secs())),
         }
-        Ok(true)
+        Ok(())
     }
 
     fn record(&mut self, death: &Death, entry: &Entry, progress: &mut Progress) -> Result<()> {

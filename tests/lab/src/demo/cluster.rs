@@ -12,7 +12,8 @@ use serde_json::json;
 use super::DemoCommand;
 use super::stock::Stock;
 use crate::bench::failover::add;
-use crate::failover::round::{Goal, Round, await_alive, heal};
+use crate::bench::sharp::SHARP_MS;
+use crate::failover::round::{Found, Goal, Round, await_alive, heal};
 use crate::failover::timeline::Timeline;
 use crate::lab::{Lab, Launcher};
 use crate::options::{DetectorOptions, Options};
@@ -52,8 +53,15 @@ pub(super) fn run(command: &DemoCommand, detector: &Path) -> Result<ExitCode> {
     );
     let round = Round::begin(&lab, VICTIM)?;
     std::thread::sleep(LEAD);
-    let timeline = round.cut(Goal::Replaced, READY_LIMIT)?.timeline;
+    let Found { cut, timeline, .. } = round.cut(Goal::Replaced, READY_LIMIT)?;
     println!("{}", table(&timeline, &Stock::committed()?));
+    let took = cut.killed.ms_since(cut.started);
+    if took > SHARP_MS {
+        println!(
+            "The cut itself took {took:.0} ms, as something else on this machine held the kernel's lock for network devices: \
+             what followed it is less late than it looks.\n"
+        );
+    }
 
     let booted = Instant::now();
     let returned = heal(&lab, VICTIM, LIMIT)?;
@@ -71,6 +79,7 @@ pub(super) fn run(command: &DemoCommand, detector: &Path) -> Result<ExitCode> {
         json!({"nodes": 3, "stewards": 3, "pods": 6, "profile": command.profile, "victim": VICTIM}),
     );
     add(&mut report, "ours", std::slice::from_ref(&timeline));
+    report.add("ours/cut", vec![took]);
     report.false_verdicts = timeline.false_verdicts;
     if let Some(path) = &command.json {
         report.write(path)?;
