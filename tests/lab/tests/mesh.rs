@@ -160,23 +160,16 @@ fn a_cut_is_told_over_ipv6_and_slow_wires() -> Result<()> {
     mesh.down()
 }
 
-/// The other half of the test below.
-#[test]
-#[ignore = "runs until it is killed, by the test that starts it"]
-fn holds_a_mesh() -> Result<()> {
-    let mesh = Mesh::up(&options(2)?, &mut Progress::silent())?;
-    std::thread::sleep(SOON);
-    mesh.down()
-}
-
 #[test]
 fn a_mesh_whose_owner_is_killed_leaves_nothing() -> Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let MeshOptions { detector, .. } = options(2)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh_owner"));
     command
-        .args(["--exact", "holds_a_mesh", "--ignored"])
-        .stdout(Stdio::null());
+        .arg(detector)
+        .arg(env!("CARGO_BIN_EXE_lab"))
+        .stdin(Stdio::piped());
     let owner = Running::start(command)?;
-    let root = PathBuf::from(format!("/tmp/detector-mesh/test-{}", owner.id()));
+    let root = PathBuf::from(format!("/tmp/detector-mesh/owner-{}", owner.id()));
     // All is there when the last steward answers.
     let socket = root.join(format!("status/steward-{STEWARDS}"));
     await_that(|| Ok(socket.exists()))?;
