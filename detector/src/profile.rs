@@ -165,16 +165,18 @@ pub const PING_INTERVAL: Duration = ms(10);
 /// most.
 pub const PING_IDLE: Duration = ms(10_000);
 
-/// A look asks again, whoever has not answered, after this part of W: an answer takes the fate of one probe.
-pub const LOOK_REPEAT_DIVISOR: u32 = 2;
+/// A look asks again, whoever has not answered, after this part of W: an answer takes the fate of one probe, and a dozen
+/// questions reach everybody who loses half of them or of their answers.
+pub const LOOK_REPEAT_DIVISOR: u32 = 4;
 
 /// A look without the answers it needs ends after so many W, with "not dead": an observer that gave the subject a rest
 /// needs one to answer, and gives up after two.
 pub const LOOK_WINDOWS: u32 = 3;
 
-/// After a silence of so many W a verdict no longer waits for observers that say nothing of the subject: their reports
-/// may be what is lost, but hardly a dozen in a row.
-pub const PATIENCE_WINDOWS: u32 = 2;
+/// A verdict that lacks nothing but an observer's word waits for it as long as that observer is heard at all: it may hear
+/// the subject, and its reports may be what is lost. After a silence of so many half W it is asked; by then the reports
+/// of all who ask by themselves are there.
+pub const ASK_HALF_WINDOWS: u32 = 3;
 
 /// One observer's own silence is told as `Partial` from so many W on: after one W the verdict may still be `Dead`.
 pub const PARTIAL_WINDOWS: u32 = 2;

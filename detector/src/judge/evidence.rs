@@ -7,7 +7,7 @@ use crate::judge::peer::Peer;
 use crate::judge::rule::{Silence, Sum, loss_weight};
 use crate::message::{Ability, MAX_LOSSES, Report, Sighting};
 use crate::offset::{Offset, PeerTime, difference};
-use crate::profile::{EVIDENCE, MIN_LOSSES, PARTIAL_WINDOWS, PATIENCE_WINDOWS, Profile};
+use crate::profile::{EVIDENCE, MIN_LOSSES, PARTIAL_WINDOWS, Profile};
 use crate::time::Instant;
 
 /// Two ages that were rounded on the wire speak of the same probe within this time; probes are at least 5 ms apart.
@@ -79,6 +79,8 @@ pub(super) struct Told {
     weight: f64,
     /// Sendings since its own newest echo, rising.
     losses: Vec<PeerTime>,
+    /// It speaks of another boot than the present one, and heard that, at the latest, then.
+    other_heard: Option<Instant>,
 }
 
 impl Told {
@@ -93,6 +95,22 @@ impl Told {
             ability: report.ability,
             weight: loss_weight(report.loss),
             losses,
+            other_heard: None,
+        }
+    }
+
+    /// Of a report that knows no boot of the subject, or another one, last `heard` then: no evidence on ours.
+    #[must_use]
+    pub(super) const fn of_other_boot(origin: Origin, heard: Option<Life>) -> Self {
+        Self {
+            origin,
+            ability: Ability::NeverHeard,
+            weight: 0.0,
+            losses: Vec::new(),
+            other_heard: match heard {
+                Some(life) => Some(life.latest),
+                None => None,
+            },
         }
     }
 
@@ -245,6 +263,8 @@ pub(super) struct Scale<'a> {
     pub(super) profile: &'a Profile,
     /// Silence in a report sealed before does not count: it is expired, or a tick of ours was late since.
     pub(super) silence_from: Instant,
+    /// When the look that is under way was asked.
+    pub(super) asked_at: Option<Instant>,
     /// Now.
     pub(super) now: Instant,
 }
@@ -262,7 +282,7 @@ pub(super) struct Weighed {
     pub(super) proof: Sum,
     /// Observers that are not able.
     pub(super) unable: usize,
-    /// No able observer is left that may have heard the subject within the last W without this steward's knowledge.
+    /// No observer is left that may have heard the subject after L, for a whole W, without this steward's knowledge.
     pub(super) complete: bool,
     /// An observer is silent by itself, for longer than a verdict takes.
     pub(super) one_sided: bool,
@@ -288,12 +308,20 @@ pub(super) fn weigh<'a>(
         complete: true,
         ..Weighed::default()
     };
-    let patient = now.since(since) < scale.profile.window * PATIENCE_WINDOWS;
     let proof_until = since + scale.profile.window;
+    let asked_since = scale.asked_at.is_some_and(|at| at >= proof_until);
     for witness in witnesses {
         let Some(peer) = peer(witness.observer) else {
             continue;
         };
+        let answer = witness
+            .answer
+            .as_ref()
+            .filter(|answer| asked_since && answer.origin.incarnation == peer.incarnation);
+        if answer.is_some_and(|answer| answer.other_heard.is_some_and(|at| at > since)) {
+            weighed.complete = false;
+            continue;
+        }
         let fresh = |sealed: Option<Instant>| sealed.is_some_and(|at| at >= scale.silence_from);
         let told = said(witness).filter(|told| told.origin.incarnation == peer.incarnation);
         let told = told.filter(|told| fresh(peer.offset.latest(told.origin.sealed)));
@@ -329,7 +357,7 @@ pub(super) fn weigh<'a>(
         }
         let gone = peer.parted || !peer.is_heard(now);
         let proves = silence.is_some_and(|silence| silence.last >= proof_until);
-        weighed.complete &= proves || gone || !patient;
+        weighed.complete &= proves || gone || answer.is_some();
     }
     weighed
 }

@@ -119,12 +119,16 @@ impl Judge {
         if let Some(boot) = subject.boot_by_quorum(now) {
             subject.reboot(boot, now);
         }
+        let life = heard.map(|age| Life::told(origin, age));
+        let answers = subject.look.is_some_and(|look| look.nonce == report.nonce);
         if report.boot != subject.boot || report.boot == BootId(0) {
             self.counters.other_boot += 1;
+            if let Some(witness) = subject.witness(from).filter(|_| answers) {
+                witness.answers(Told::of_other_boot(*origin, life));
+                self.evaluate(report.subject, now);
+            }
             return;
         }
-        let life = heard.map(|age| Life::told(origin, age));
-        let looks = subject.look;
         match (subject.witness(from), life) {
             (Some(witness), life) => {
                 if let Some(life) = life {
@@ -135,7 +139,7 @@ impl Judge {
                     self.counters.other_config += 1;
                     told.disable();
                 }
-                if looks.is_some_and(|look| look.nonce == report.nonce) {
+                if answers {
                     witness.answers(told.clone());
                 }
                 witness.tells(told);

@@ -34,7 +34,7 @@ use crate::rings::Rings;
 use crate::time::Instant;
 
 use evidence::Origin;
-use look::LookRound;
+use look::{Asker, LookRound};
 use peer::Peer;
 pub use status::{Counters, SubjectStatus};
 use storm::Guard;
@@ -74,6 +74,7 @@ pub struct Judge {
     sweep_at: Instant,
     swept: MemberId,
     pings: u64,
+    looks: u64,
     commands: VecDeque<Command>,
     counters: Counters,
 }
@@ -97,6 +98,7 @@ impl Judge {
             sweep_at: now + SWEEP,
             swept: MemberId(0),
             pings: 0,
+            looks: 0,
             commands: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -200,7 +202,8 @@ impl Judge {
             }));
             return;
         };
-        if let Some(old) = subject.look.replace(LookRound::new(nonce, now)) {
+        let old = subject.begin_look(LookRound::new(Asker::Remedy, nonce, now));
+        if let Some(old) = old.filter(|old| old.asker == Asker::Remedy) {
             self.commands.push_back(Command::Judged(Judgement::Looked {
                 subject: id,
                 boot,
@@ -210,10 +213,6 @@ impl Judge {
                 at: now,
             }));
         }
-        subject
-            .witnesses
-            .iter_mut()
-            .for_each(|witness| witness.answer = None);
         self.evaluate(id, now);
     }
 

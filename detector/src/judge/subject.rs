@@ -295,6 +295,14 @@ impl Subject {
         self.farewell(now).is_some()
     }
 
+    /// Begins a look, without answers. The one that had to give way, if any.
+    pub(super) fn begin_look(&mut self, look: LookRound) -> Option<LookRound> {
+        self.witnesses
+            .iter_mut()
+            .for_each(|witness| witness.answer = None);
+        self.look.replace(look)
+    }
+
     /// Whether silence means nothing.
     #[must_use]
     pub(super) fn is_excused(&self, now: Instant) -> bool {

@@ -3,10 +3,11 @@
 use crate::identity::{BootId, MemberId};
 use crate::judgement::{Hold, Judgement};
 use crate::message::{Look, Message};
-use crate::profile::{REPORT_EXPIRY, REPORT_TAIL, SAYS_ALIVE, SLOT};
+use crate::profile::{ASK_HALF_WINDOWS, REPORT_EXPIRY, REPORT_TAIL, SAYS_ALIVE, SLOT};
 use crate::time::Instant;
 
 use super::evidence::{Scale, Weighed, weigh};
+use super::look::{Asker, LookRound};
 use super::rule::Bar;
 use super::subject::{Condemnation, Suspicion};
 use super::{Command, Judge};
@@ -15,13 +16,14 @@ impl Judge {
     /// Weighs everything that is known of one subject, and says what is new.
     pub(super) fn evaluate(&mut self, id: MemberId, now: Instant) {
         let expired = now.before(REPORT_EXPIRY);
+        let Some(subject) = self.subjects.get_mut(&id) else {
+            return;
+        };
         let scale = Scale {
             profile: &self.profile,
             silence_from: expired.max(self.guard.late_at.unwrap_or_default()),
+            asked_at: subject.look.map(|look| look.asked_at),
             now,
-        };
-        let Some(subject) = self.subjects.get_mut(&id) else {
-            return;
         };
         let peers = &self.peers;
         let weighed = weigh(
@@ -38,6 +40,7 @@ impl Judge {
         }
         self.suspect(id, &weighed, now);
         self.condemn(id, &weighed, now);
+        self.inquire(id, &weighed, now);
         self.answer_look(id, now);
         self.tell(id, &weighed, now);
         self.ask(id, now);
@@ -144,18 +147,49 @@ impl Judge {
         }
     }
 
-    /// The look that is under way, if its answers suffice or its time is over.
-    fn answer_look(&mut self, id: MemberId, now: Instant) {
+    /// Looks, if the verdict lacks nothing but the word of an observer that is heard: it may hear the subject.
+    fn inquire(&mut self, id: MemberId, weighed: &Weighed, now: Instant) {
         let hold = self.guard.hold(now);
-        let scale = Scale {
-            profile: &self.profile,
-            silence_from: self.guard.late_at.unwrap_or_default(),
-            now,
-        };
         let Some(subject) = self.subjects.get_mut(&id) else {
             return;
         };
-        let Some(look) = subject.look else { return };
+        let bar = Bar::dead(subject.witnesses.len(), &self.profile);
+        let sign = weighed.sign.unwrap_or(now);
+        let lacking = weighed.proof.reaches(&bar)
+            && !weighed.complete
+            && now.since(sign) >= self.profile.window * ASK_HALF_WINDOWS / 2
+            && subject.condemnation.is_none()
+            && hold.is_none();
+        match subject.look {
+            Some(look) if look.asker == Asker::Remedy => {}
+            Some(look) if lacking && look.asked_at >= sign + self.profile.window => {}
+            // While the rule is only short of its bar, for want of a report, the question stands.
+            Some(_) if subject.suspicion.is_none() || subject.condemnation.is_some() || hold.is_some() => {
+                subject.look = None;
+            }
+            _ if lacking => {
+                self.looks += 1;
+                subject.begin_look(LookRound::new(Asker::Judge, self.looks, now));
+            }
+            _ => {}
+        }
+    }
+
+    /// The look of the remedy that is under way, if its answers suffice or its time is over.
+    fn answer_look(&mut self, id: MemberId, now: Instant) {
+        let hold = self.guard.hold(now);
+        let Some(subject) = self.subjects.get_mut(&id) else {
+            return;
+        };
+        let Some(look) = subject.look.filter(|look| look.asker == Asker::Remedy) else {
+            return;
+        };
+        let scale = Scale {
+            profile: &self.profile,
+            silence_from: self.guard.late_at.unwrap_or_default(),
+            asked_at: Some(look.asked_at),
+            now,
+        };
         let peers = &self.peers;
         let weighed = weigh(
             &subject.witnesses,

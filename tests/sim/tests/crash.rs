@@ -7,9 +7,10 @@ use detector_sim::scenario::{SETTLED, deaths, settled};
 use detector_sim::seeds;
 
 /// design.md: simulated, death → verdict p50/p99 138/151 ms. Tolerance: what the judge's bounds on clocks cost (2 ms of
-/// drift between pings, a ping that is lost), and less than one more probe on a clean link.
+/// drift between pings, a ping that is lost), and less than one more probe on a clean link. On a lossy one the last of
+/// eight observers is believed one or two reports later.
 fn in_time(what: &str, nodes: u32, loss: f64, kills: usize, p50: f64, p99: f64) {
-    let tolerance = if loss > 0.0 { 14.0 } else { 6.0 };
+    let (median, tail) = if loss > 0.0 { (9.0, 14.0) } else { (6.0, 6.0) };
     seeds::each(env!("CARGO_CRATE_NAME"), 1, |seed| {
         let cluster = settled(Setup::new(seed, nodes), loss);
         let deaths = deaths(cluster, seed, kills, nodes);
@@ -19,8 +20,8 @@ fn in_time(what: &str, nodes: u32, loss: f64, kills: usize, p50: f64, p99: f64) 
             deaths.last.line()
         );
         assert_eq!(deaths.missed, 0);
-        assert!(deaths.first.percentile_ms(0.5) <= p50 + 6.0, "p50");
-        assert!(deaths.first.percentile_ms(0.99) <= p99 + tolerance, "p99");
+        assert!(deaths.first.percentile_ms(0.5) <= p50 + median, "p50");
+        assert!(deaths.first.percentile_ms(0.99) <= p99 + tail, "p99");
         assert!(deaths.first.percentile_ms(0.0) >= 120.0, "never before W is over");
     });
 }

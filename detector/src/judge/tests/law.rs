@@ -94,6 +94,8 @@ struct Observer {
     next_probe: u64,
     next_report: u64,
     next_greeting: u64,
+    /// The look that it has to answer: its nonce, and when it came.
+    look: Option<(u64, u64)>,
     /// True sealing time of each report that has arrived.
     arrived: Vec<u64>,
 }
@@ -114,10 +116,8 @@ enum Event {
         message: Message,
         of: u64,
     },
-    Ping {
-        to: usize,
-        number: u64,
-    },
+    /// A ping, or a look.
+    ToObserver { to: usize, message: Message },
 }
 
 struct World {
@@ -180,6 +180,7 @@ impl World {
                     next_probe: BEGIN + rng.below(10 * MS),
                     next_report: BEGIN + rng.below(20 * MS),
                     next_greeting: BEGIN + rng.below(300 * MS),
+                    look: None,
                     arrived: Vec::new(),
                 }
             })
@@ -270,19 +271,38 @@ impl World {
             let losses = losses
                 .filter(|probe| !probe.echoed && probe.sent > since)
                 .filter(settled);
+            // A look asks for the fate of a probe that was sent after it came.
+            let decided = |asked: u64| {
+                let mut probes = observer.probes.iter().filter(|probe| probe.sent >= asked);
+                probes.any(|probe| probe.sent + ROUND_TRIP <= now && probe.echoed || settled(&probe))
+            };
+            let answered = observer.look.filter(|(_, asked)| decided(*asked));
             let report = Report {
                 subject: member(0),
                 boot: boot(0),
                 incident: IncidentId(7),
                 config: Profile::LAN.config_hash(),
-                nonce: 0,
+                nonce: answered.map_or(0, |(nonce, _)| nonce),
                 ability: Ability::Able,
                 echo: heard.map(|probe| age(probe.sent)),
                 sign: None,
                 loss: 0.05,
                 losses: losses.map(|probe| age(probe.sent)).collect(),
             };
+            if answered.is_some() {
+                observer.look = None;
+            }
             self.send(place, Message::Report(report), now);
+        }
+    }
+
+    /// What the steward asks.
+    fn asked(&mut self, to: usize, message: Message, now: u64) {
+        match (message, self.observers[to].clock.stands(now)) {
+            (message, Some(later)) => self.post(later, Event::ToObserver { to, message }),
+            (Message::Ping(number), None) => self.send(to, Message::Pong(number), now),
+            (Message::Look(look), None) => self.observers[to].look = Some((look.nonce, now)),
+            (message, None) => panic!("not asked of an observer: {message:?}"),
         }
     }
 
@@ -291,12 +311,12 @@ impl World {
             match command {
                 Command::Send {
                     to,
-                    message: Message::Ping(number),
+                    message: message @ (Message::Ping(_) | Message::Look(_)),
                 } if to != member(0) => {
                     let to = usize::try_from(to.0).unwrap() - 2;
                     let delay = 100 * US + self.rng.below(300 * US);
                     if !self.rng.chance(self.observers[to].reports_lost) {
-                        self.post(now + delay, Event::Ping { to, number });
+                        self.post(now + delay, Event::ToObserver { to, message });
                     }
                 }
                 Command::Judged(Judgement::Changed {
@@ -363,12 +383,7 @@ impl World {
                 && entry.key().0 <= now
             {
                 match entry.remove() {
-                    Event::Ping { to, number } => {
-                        match self.observers[to].clock.stands(now) {
-                            Some(later) => self.post(later, Event::Ping { to, number }),
-                            None => self.send(to, Message::Pong(number), now),
-                        };
-                    }
+                    Event::ToObserver { to, message } => self.asked(to, message, now),
                     Event::ToSteward {
                         from,
                         sealed,

@@ -42,6 +42,9 @@ fn looked(court: &Court) -> Vec<(u64, bool)> {
 #[test]
 fn five_answers_with_the_nonce_confirm() {
     let mut court = dead_court();
+    // The others are gone, so that nobody waits for them.
+    court.awake.retain(|number| *number < 6);
+    court.run_to(court.now + 2_050);
     look(&mut court);
     let mut asked: Vec<_> = court.looks.iter().map(|(to, _)| to.0 as usize - 1).collect();
     asked.sort_unstable();
@@ -49,6 +52,16 @@ fn five_answers_with_the_nonce_confirm() {
     answer(&mut court, &[1, 2, 3, 4], NONCE);
     assert_eq!(looked(&court), []);
     answer(&mut court, &[5], NONCE);
+    assert_eq!(looked(&court), [(NONCE, true)]);
+}
+
+#[test]
+fn who_is_awake_must_answer_too() {
+    let mut court = dead_court();
+    look(&mut court);
+    answer(&mut court, &[1, 2, 3, 4, 5, 6, 7], NONCE);
+    assert_eq!(looked(&court), [], "the eighth may hear it");
+    answer(&mut court, &[8], NONCE);
     assert_eq!(looked(&court), [(NONCE, true)]);
 }
 
@@ -112,7 +125,8 @@ fn who_does_not_answer_is_asked_again() {
     court.looks.clear();
     court.run_to(court.now + 70);
     let asked: Vec<_> = court.looks.iter().map(|(to, _)| to.0 as usize - 1).collect();
-    assert_eq!(asked, [4, 5, 6, 7, 8]);
+    let others = [4, 5, 6, 7, 8];
+    assert_eq!(asked, [others, others].concat());
 }
 
 #[test]
@@ -131,7 +145,7 @@ fn another_boot_or_another_look_is_answered_at_once() {
         nonce: 2,
     });
     assert_eq!(looked(&court), [(1, false), (NONCE, false)]);
-    answer(&mut court, &[1, 2, 3, 4, 5], 2);
+    answer(&mut court, &[1, 2, 3, 4, 5, 6, 7, 8], 2);
     assert_eq!(looked(&court).last(), Some(&(2, true)));
 }
 

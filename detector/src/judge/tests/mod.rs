@@ -10,6 +10,7 @@
 mod guards;
 mod law;
 mod looks;
+mod mute;
 mod reports;
 mod speed;
 mod table;

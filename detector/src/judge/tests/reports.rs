@@ -251,20 +251,6 @@ fn signs_of_any_kind_prevent_it() {
 }
 
 #[test]
-fn an_able_observer_that_says_nothing_is_waited_for() {
-    let mut court = Court::new(9);
-    let began = court.now;
-    court.silence(0, &FIVE, began + 230);
-    assert!(!court.died(0), "three are awake and may hear it");
-    court.silence_but(0, &FIVE, began + 260, |_, _| None);
-    for observer in FIVE {
-        let silent = court.report(0, began, began + 12, court.now - 6);
-        court.say(observer, Message::Report(silent));
-    }
-    assert!(court.died(0), "but not for more than two windows");
-}
-
-#[test]
 fn what_was_heard_does_not_expire() {
     let mut court = asleep();
     let began = court.now;

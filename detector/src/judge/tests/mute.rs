@@ -1,0 +1,177 @@
+//! Observers that are heard and say nothing of the subject: they may hear it, and their reports may be what is lost.
+
+use std::collections::BTreeSet;
+
+use super::{Court, boot, ms};
+use crate::identity::BootId;
+use crate::message::{Ability, Message, Report};
+
+const SILENT: [usize; 5] = [1, 2, 3, 4, 5];
+const MUTE: [usize; 3] = [6, 7, 8];
+
+/// The subject says nothing, nobody sights it any more, and five are silent about it until `until` ms from now.
+fn silence(court: &mut Court, until: u64) -> u64 {
+    let began = court.now;
+    court.awake.remove(&0);
+    court.seen.remove(&0);
+    go_on(court, began, began + until);
+    began
+}
+
+/// The five go on, until `until`: all is lost since `began`.
+fn go_on(court: &mut Court, began: u64, until: u64) {
+    while court.now < until {
+        court.run_to(court.now + 10);
+        for observer in SILENT {
+            if court.now >= began + 20 {
+                let from = (began + 12).max(court.now.saturating_sub(300));
+                let silent = court.report(0, began, from, court.now - 6);
+                court.say(observer, Message::Report(silent));
+            }
+        }
+    }
+}
+
+/// Whom the judge asked by itself, and the newest look.
+fn asked(court: &Court) -> (BTreeSet<usize>, u64) {
+    let whom = court.looks.iter().map(|(to, _)| to.0 as usize - 1).collect();
+    (whom, court.looks.last().map_or(0, |(_, nonce)| *nonce))
+}
+
+/// An answer without losses: nothing could be sent.
+fn unsent(court: &Court, began: u64, nonce: u64) -> Report {
+    Report {
+        nonce,
+        losses: Vec::new(),
+        ..court.report(0, began, court.now, court.now)
+    }
+}
+
+#[test]
+fn they_are_waited_for_and_asked() {
+    let mut court = Court::new(9);
+    silence(&mut court, 170);
+    assert_eq!(
+        asked(&court).0,
+        BTreeSet::new(),
+        "who asks by himself is not asked"
+    );
+    let until = court.now + 1_500;
+    go_on(&mut court, until - 1_670, until);
+    assert!(!court.died(0), "three may hear it");
+    assert!(asked(&court).0.is_superset(&MUTE.into()));
+}
+
+#[test]
+fn any_answer_ends_the_wait() {
+    let mut court = Court::new(9);
+    let began = silence(&mut court, 600);
+    let (_, nonce) = asked(&court);
+    court.say(6, Message::Report(unsent(&court, began, nonce)));
+    let not_observer = Report {
+        boot: BootId(0),
+        ability: Ability::NotObserver,
+        echo: None,
+        ..unsent(&court, began, nonce)
+    };
+    court.say(7, Message::Report(not_observer));
+    go_on(&mut court, began, began + 700);
+    assert!(!court.died(0), "one has not answered");
+    let silent = Report {
+        nonce,
+        ..court.report(0, began, court.now - 100, court.now - 6)
+    };
+    court.say(8, Message::Report(silent));
+    assert!(court.died(0));
+}
+
+#[test]
+fn an_answer_to_another_question_does_not() {
+    let mut court = Court::new(9);
+    let began = silence(&mut court, 600);
+    let (_, nonce) = asked(&court);
+    for observer in MUTE {
+        court.say(observer, Message::Report(unsent(&court, began, nonce + 1)));
+        court.say(observer, Message::Report(unsent(&court, began, 0)));
+    }
+    go_on(&mut court, began, began + 700);
+    assert!(!court.died(0));
+}
+
+#[test]
+fn who_heard_it_after_the_question_is_asked_again() {
+    let mut court = Court::new(9);
+    let began = silence(&mut court, 600);
+    let (_, nonce) = asked(&court);
+    // One heard it after the question was put: the answers of the others are too old by then.
+    let later = court.now - 5;
+    for observer in [6, 7] {
+        court.say(observer, Message::Report(unsent(&court, began, nonce)));
+    }
+    court.say(8, Message::Report(unsent(&court, later, nonce)));
+    go_on(&mut court, later, later + 400);
+    assert!(
+        !court.died(0),
+        "what was asked before that echo is no answer after it"
+    );
+    let (_, again) = asked(&court);
+    assert!(again > nonce);
+    for observer in MUTE {
+        court.say(observer, Message::Report(unsent(&court, later, again)));
+    }
+    assert!(court.died(0));
+}
+
+#[test]
+fn another_boot_prevents_it_if_it_was_heard_since() {
+    let mut court = Court::new(9);
+    let began = silence(&mut court, 600);
+    let (_, nonce) = asked(&court);
+    for (observer, ago) in [(6, 5_000), (7, 5_000), (8, 5)] {
+        let other = Report {
+            boot: boot(500 + observer),
+            echo: Some(ms(ago)),
+            ..unsent(&court, began, nonce)
+        };
+        court.say(observer, Message::Report(other));
+    }
+    go_on(&mut court, began, began + 700);
+    assert!(!court.died(0), "one heard a boot that is not known yet");
+    let long_ago = Report {
+        boot: boot(508),
+        echo: Some(ms(5_000)),
+        ..unsent(&court, began, nonce)
+    };
+    court.say(8, Message::Report(long_ago));
+    assert!(court.died(0));
+}
+
+#[test]
+fn who_is_gone_is_not_waited_for() {
+    let mut court = Court::new(9);
+    court.awake.retain(|number| *number < 6);
+    // They greeted at 2.0 s.
+    let began = silence(&mut court, 1_900);
+    assert!(!court.died(0), "heard within the last two seconds");
+    go_on(&mut court, began, began + 2_000);
+    assert!(court.died(0));
+}
+
+#[test]
+fn nobody_is_asked_while_verdicts_are_held_back() {
+    let mut court = Court::new(9);
+    for subject in [1, 2, 3, 4] {
+        court.seen.remove(&subject);
+    }
+    let began = court.now;
+    while court.now < began + 600 {
+        court.run_to(court.now + 10);
+        for (subject, observer) in [1, 2, 3, 4].into_iter().flat_map(|s| (4..8).map(move |o| (s, o))) {
+            if court.now >= began + 20 && subject != observer {
+                let silent = court.report(subject, began, began + 12, court.now - 6);
+                court.say(observer, Message::Report(silent));
+            }
+        }
+    }
+    assert!(court.looks.is_empty(), "a storm");
+}
