@@ -5,7 +5,7 @@
     reason = "a lab is IO: clocks and waits; a test fails by panicking"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -189,6 +189,28 @@ fn warning(subject: MemberId) -> Judgement {
     }
 }
 
+/// The objects of all answered writes of one kind.
+fn written(steps: &[Entry], kind: Write) -> BTreeSet<&str> {
+    let mut objects = BTreeSet::new();
+    for entry in steps {
+        if let Step::Written { write, object, .. } = &entry.step
+            && *write == kind
+        {
+            objects.insert(object.as_str());
+        }
+    }
+    objects
+}
+
+/// What failed for good. Others write a Node as well: a conflict is looked at, and tried again.
+fn failures(steps: &[Entry]) -> Vec<&Entry> {
+    let failed = |entry: &&Entry| match &entry.step {
+        Step::Failed { reason, .. } => reason != "changed meanwhile",
+        _ => false,
+    };
+    steps.iter().filter(failed).collect()
+}
+
 fn is_closed(steward: &Steward) -> bool {
     steward.steps().iter().any(|entry| entry.step == Step::Closed)
 }
@@ -247,8 +269,11 @@ fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<
             "jsonpath={range .items[*]}{.metadata.name}={.metadata.deletionTimestamp} {end}",
         ])
     };
-    let pods = on_victim()?.split_whitespace().count();
-    ensure!(pods > 0, "no pod on the victim");
+    let there: Vec<String> = on_victim()?
+        .split_whitespace()
+        .map(|pod| format!("default/{}", pod.trim_end_matches('=')))
+        .collect();
+    ensure!(!there.is_empty(), "no pod on the victim");
     lab.cut(victim)?;
     for steward in stewards {
         steward.say(warning(subject))?;
@@ -258,33 +283,29 @@ fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<
     for steward in stewards {
         steward.say(changed(subject, Verdict::Dead))?;
     }
-    until("all steps done", Duration::from_secs(30), || {
-        Ok(is_closed(&first))
+    // Where the first is late, as on a busy machine, the second goes on: together they do the work once.
+    until("all steps done", Duration::from_secs(60), || {
+        Ok(is_closed(&first) || is_closed(&second))
     })?;
-    let steps = first.steps();
+    let steps = [first.steps(), second.steps()].concat();
     let death = times(&steps, verdict_us);
     eprintln!("ms after the verdict, kind: (writes, last answered): {death:#?}");
-    let count = |write: Write| death.get(&write).map_or(0, |(count, _)| *count);
     ensure!(
-        count(Write::Taint) == 1 && count(Write::Slice) >= 1,
-        "taint and slices"
+        written(&steps, Write::Taint).len() == 1,
+        "{:?}",
+        written(&steps, Write::Taint)
+    );
+    ensure!(!written(&steps, Write::Slice).is_empty(), "no slice");
+    let deleted = written(&steps, Write::Delete);
+    ensure!(
+        deleted == there.iter().map(String::as_str).collect(),
+        "{there:?} were there, {deleted:?} deleted"
     );
     ensure!(
-        count(Write::Delete) == pods,
-        "{pods} pods were there, {} deleted",
-        count(Write::Delete)
+        written(&steps, Write::Mark).is_superset(&deleted),
+        "all pods are marked"
     );
-    ensure!(count(Write::Mark) >= pods, "all pods are marked");
-    let failed: Vec<&Entry> = steps
-        .iter()
-        .filter(|entry| matches!(entry.step, Step::Failed { .. }))
-        .collect();
-    ensure!(failed.is_empty(), "{failed:#?}");
-    let idle = second
-        .steps()
-        .iter()
-        .all(|entry| !matches!(entry.step, Step::Decided { .. }));
-    ensure!(idle, "the second steward wrote as well: {:#?}", second.steps());
+    ensure!(failures(&steps).is_empty(), "{:#?}", failures(&steps));
     let left = on_victim()?;
     ensure!(
         !left.split_whitespace().any(|pod| pod.ends_with('=')),
@@ -328,12 +349,8 @@ fn a_dead_nodes_pods_run_elsewhere_and_its_marks_go_when_it_returns() -> Result<
         let path = "jsonpath={.status.conditions[?(@.type==\"node-failure-detector.io/Reachable\")].status}";
         Ok(lab.kubectl(&["get", "node", victim, "-o", path])? == "True")
     })?;
-    let failed: Vec<Entry> = first.steps();
-    let failed: Vec<&Entry> = failed
-        .iter()
-        .filter(|entry| matches!(entry.step, Step::Failed { .. }))
-        .collect();
-    ensure!(failed.is_empty(), "{failed:#?}");
+    let steps = [first.steps(), second.steps()].concat();
+    ensure!(failures(&steps).is_empty(), "{:#?}", failures(&steps));
     lab.down()
 }
 

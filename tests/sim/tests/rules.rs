@@ -60,7 +60,7 @@ fn one_that_hears_outweighs_a_quorum_that_does_not() {
 /// The same, and most of what those two tell is lost on its way to the stewards: no word of theirs is no silence.
 #[test]
 fn an_observer_that_says_nothing_is_waited_for() {
-    seeds::each(env!("CARGO_CRATE_NAME"), 4, |seed| {
+    seeds::each(env!("CARGO_CRATE_NAME"), 20, |seed| {
         let mut cluster = apart(seed);
         for other in [0, 1, 2, 3, 4, 5, 9, 10, 11] {
             cut(&mut cluster, other, SUBJECT);
