@@ -29,7 +29,7 @@ use crate::api::Api;
 use crate::clock::HostClock;
 use crate::host::Host;
 use crate::members;
-use crate::network::{Delay, End, Network, Port};
+use crate::network::{Delay, End, Network};
 use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::world::{Notice, World};
@@ -382,12 +382,5 @@ impl Cluster {
             Judgement::Held { hold, .. } => self.record.holds.push((at, seat, *hold)),
             _ => {}
         }
-    }
-}
-
-const fn agent(host: u32) -> End {
-    End {
-        host,
-        port: Port::Agent,
     }
 }

@@ -8,7 +8,7 @@ use detector::rings::Rings;
 use detector::roster::{Member, PublicKey, Roster, StewardEntry};
 
 use crate::host::address;
-use crate::network::{End, Port};
+use crate::network::End;
 use crate::rng::{Rng, mix};
 
 /// Up to this many members everybody has everybody's key; beyond it only those who may ever speak to each other.
@@ -50,13 +50,7 @@ pub fn roster(nodes: u32, zones: u32, stewards: &[(u32, MemberId)]) -> Roster {
         let member = Member {
             name: name(host),
             uid: uid(host),
-            addresses: vec![
-                address(End {
-                    host,
-                    port: Port::Agent,
-                })
-                .ip(),
-            ],
+            addresses: vec![address(End::agent(host)).ip()],
             zone: format!("z{}", host % zones.max(1)),
             key: Some(public_key(agent_id(host))),
             control_plane: false,
@@ -67,10 +61,7 @@ pub fn roster(nodes: u32, zones: u32, stewards: &[(u32, MemberId)]) -> Roster {
     let stewards = stewards.iter().map(|(host, id)| StewardEntry {
         id: *id,
         node: name(*host),
-        address: address(End {
-            host: *host,
-            port: Port::Steward,
-        }),
+        address: address(End::steward(*host)),
         key: public_key(*id),
     });
     Roster {

@@ -26,6 +26,26 @@ pub struct End {
     pub port: Port,
 }
 
+impl End {
+    /// The agent of a host.
+    #[must_use]
+    pub const fn agent(host: u32) -> Self {
+        Self {
+            host,
+            port: Port::Agent,
+        }
+    }
+
+    /// The steward on a host.
+    #[must_use]
+    pub const fn steward(host: u32) -> Self {
+        Self {
+            host,
+            port: Port::Steward,
+        }
+    }
+}
+
 /// One-way delay in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Delay {
@@ -276,18 +296,15 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bursts, Delay, End, Network, Port, Rule};
-
-    const fn agent(host: u32) -> End {
-        End {
-            host,
-            port: Port::Agent,
-        }
-    }
+    use super::{Bursts, Delay, End, Network, Rule};
 
     fn share_lost(network: &mut Network, from: u32, to: u32, packets: u64, every: u64) -> f64 {
         let lost = (0..packets)
-            .filter(|n| network.carry(agent(from), agent(to), n * every).is_none())
+            .filter(|n| {
+                network
+                    .carry(End::agent(from), End::agent(to), n * every)
+                    .is_none()
+            })
             .count();
         lost as f64 / packets as f64
     }
@@ -297,7 +314,7 @@ mod tests {
         let mut network = Network::new(1, 2, Delay::LAN);
         let n = 100_000;
         let delays: Vec<u64> = (0..n)
-            .filter_map(|_| network.carry(agent(0), agent(1), 0))
+            .filter_map(|_| network.carry(End::agent(0), End::agent(1), 0))
             .collect();
         assert_eq!(delays.len(), n);
         assert!(
@@ -334,7 +351,7 @@ mod tests {
             network.set_bursts(1, Some(bursts), 0);
             let step = bad / 50;
             let lost: Vec<bool> = (0..2_000_000)
-                .map(|n| network.carry(agent(0), agent(1), n * step).is_none())
+                .map(|n| network.carry(End::agent(0), End::agent(1), n * step).is_none())
                 .collect();
             let share = lost.iter().filter(|lost| **lost).count() as f64 / lost.len() as f64;
             assert!((share - 0.1).abs() < 0.01, "share {share}");
@@ -347,25 +364,22 @@ mod tests {
     #[test]
     fn cuts_sides_ports_and_rules() {
         let mut network = Network::new(3, 3, Delay::LAN);
-        let steward = End {
-            host: 1,
-            port: Port::Steward,
-        };
+        let steward = End::steward(1);
         network.set_dark(1, true);
-        assert!(network.carry(agent(0), agent(1), 0).is_none() && !network.is_open(1, 0));
+        assert!(network.carry(End::agent(0), End::agent(1), 0).is_none() && !network.is_open(1, 0));
         network.set_dark(1, false);
         network.set_side(1, 1);
-        assert!(network.carry(agent(0), agent(1), 0).is_none() && !network.is_open(0, 1));
+        assert!(network.carry(End::agent(0), End::agent(1), 0).is_none() && !network.is_open(0, 1));
         network.set_side(1, 0);
         network.set_mesh_closed(1, true);
-        assert!(network.carry(agent(0), agent(1), 0).is_none());
-        assert!(network.carry(agent(0), steward, 0).is_some());
-        assert!(network.carry(agent(1), agent(0), 0).is_none());
-        assert!(network.carry(steward, agent(0), 0).is_some());
+        assert!(network.carry(End::agent(0), End::agent(1), 0).is_none());
+        assert!(network.carry(End::agent(0), steward, 0).is_some());
+        assert!(network.carry(End::agent(1), End::agent(0), 0).is_none());
+        assert!(network.carry(steward, End::agent(0), 0).is_some());
         network.set_mesh_closed(1, false);
         network.set_rule(0, 1, Rule { loss: 1.0, delay: 0 });
-        assert!(network.carry(agent(0), agent(1), 0).is_none());
-        assert!(network.carry(agent(1), agent(0), 0).is_some());
+        assert!(network.carry(End::agent(0), End::agent(1), 0).is_none());
+        assert!(network.carry(End::agent(1), End::agent(0), 0).is_some());
         network.set_rule(0, 1, Rule::default());
         network.set_rule(
             0,
@@ -377,7 +391,7 @@ mod tests {
         );
         assert!(
             network
-                .carry(agent(0), agent(2), 0)
+                .carry(End::agent(0), End::agent(2), 0)
                 .is_some_and(|at| at > 1 << 40)
         );
         assert!(network.is_open(0, 1));

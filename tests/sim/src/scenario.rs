@@ -18,6 +18,13 @@ pub fn settled(setup: Setup, loss: f64) -> Cluster {
     cluster
 }
 
+/// Panics when anybody was found dead.
+#[track_caller]
+pub fn no_dead(cluster: &Cluster) {
+    let dead = cluster.record().of(Verdict::Dead).next();
+    assert!(dead.is_none(), "{dead:?}");
+}
+
 /// From deaths to verdicts.
 #[derive(Clone, Debug, Default)]
 pub struct Deaths {

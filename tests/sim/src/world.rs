@@ -267,10 +267,7 @@ impl<P: Process> World<P> {
     #[must_use]
     pub fn untroubled(&self, host: u32, time: Range<u64>) -> bool {
         let state = &self.hosts[host as usize];
-        let end = End {
-            host,
-            port: Port::Agent,
-        };
+        let end = End::agent(host);
         let overlaps = |begin: u64, until: u64| begin < time.end && until > time.start;
         state.on
             && !overlaps(state.held.start, state.held.end)

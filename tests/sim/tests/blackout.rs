@@ -8,13 +8,24 @@ use detector_sim::seeds;
 
 const VICTIM: u32 = 7;
 
+fn serving(seed: u64) -> Cluster {
+    let setup = Setup {
+        replicas: Some(18),
+        ..Setup::new(seed, 9)
+    };
+    settled(setup, 0.0)
+}
+
 fn blackout(seed: u64, length: u64, begin: impl Fn(&mut Cluster, u64)) -> Cluster {
-    let mut setup = Setup::new(seed, 9);
-    setup.replicas = Some(18);
-    let mut cluster = settled(setup, 0.0);
+    let mut cluster = serving(seed);
     begin(&mut cluster, length);
     cluster.run(SETTLED + length + 20 * SECOND);
     cluster
+}
+
+fn cut(cluster: &mut Cluster, length: u64) {
+    cluster.at(SETTLED, Fault::Dark(VICTIM, true));
+    cluster.at(SETTLED + length, Fault::Dark(VICTIM, false));
 }
 
 fn is_undone(cluster: &Cluster, length: u64) {
@@ -35,10 +46,7 @@ fn a_cut_is_undone_and_loses_no_pod_below_the_second_look() {
     seeds::each(env!("CARGO_CRATE_NAME"), 2, |seed| {
         for length in [100, 130, 150, 200, 300, 500, 800, 1_000, 1_100] {
             let length = length * MS;
-            let cluster = blackout(seed, length, |cluster, length| {
-                cluster.at(SETTLED, Fault::Dark(VICTIM, true));
-                cluster.at(SETTLED + length, Fault::Dark(VICTIM, false));
-            });
+            let cluster = blackout(seed, length, cut);
             is_undone(&cluster, length);
             assert_eq!(cluster.api().deletions(), [], "after {} ms", length / MS);
             let seen: Vec<_> = cluster
@@ -61,10 +69,7 @@ fn a_longer_one_may_lose_pods_but_nothing_else() {
     seeds::each(env!("CARGO_CRATE_NAME"), 2, |seed| {
         for length in [1_500, 2_000, 3_000] {
             let length = length * MS;
-            let cluster = blackout(seed, length, |cluster, length| {
-                cluster.at(SETTLED, Fault::Dark(VICTIM, true));
-                cluster.at(SETTLED + length, Fault::Dark(VICTIM, false));
-            });
+            let cluster = blackout(seed, length, cut);
             is_undone(&cluster, length);
             assert!(
                 cluster
@@ -95,9 +100,7 @@ fn a_pause_by_the_hypervisor_is_undone() {
 #[test]
 fn the_second_look_remembers_the_longest_silence() {
     seeds::each(env!("CARGO_CRATE_NAME"), 2, |seed| {
-        let mut setup = Setup::new(seed, 9);
-        setup.replicas = Some(18);
-        let mut cluster = settled(setup, 0.0);
+        let mut cluster = serving(seed);
         let second = SETTLED + 12 * SECOND;
         for (begin, length) in [(SETTLED, 900 * MS), (second, 3 * SECOND)] {
             cluster.at(begin, Fault::Dark(VICTIM, true));

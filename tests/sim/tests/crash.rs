@@ -63,10 +63,7 @@ fn share_dies(percent: u32, nodes: u32, usual: u64) {
         }
         cluster.run(SETTLED + 2 * SECOND);
         for victim in &victims {
-            let found = cluster
-                .record()
-                .first_dead(*victim, SETTLED)
-                .map(|dead| (dead.at - SETTLED) / MS);
+            let found = cluster.record().dead_after(*victim, SETTLED);
             assert!(
                 found.is_some_and(|after| after < 400),
                 "n{victim} found after {found:?} ms"

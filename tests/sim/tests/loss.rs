@@ -1,15 +1,10 @@
 //! Loss: at a rate, one way, in bursts. What is independent condemns nobody; what lasts longer than W may, and is undone.
 
 use detector::judgement::Verdict;
-use detector_sim::cluster::{Cluster, Fault, MS, SECOND, Setup};
+use detector_sim::cluster::{Fault, MS, SECOND, Setup};
 use detector_sim::network::{Bursts, Rule};
-use detector_sim::scenario::{SETTLED, settled};
+use detector_sim::scenario::{SETTLED, no_dead, settled};
 use detector_sim::seeds;
-
-fn no_dead(cluster: &Cluster) {
-    let dead = cluster.record().of(Verdict::Dead).next();
-    assert!(dead.is_none(), "{dead:?}");
-}
 
 #[test]
 fn independent_loss_of_any_rate_condemns_nobody() {

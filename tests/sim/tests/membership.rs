@@ -3,13 +3,8 @@
 use detector::judgement::Verdict;
 use detector_sim::cluster::{Cluster, Fault, MS, SECOND, Setup};
 use detector_sim::rng::Rng;
-use detector_sim::scenario::{SETTLED, settled};
+use detector_sim::scenario::{SETTLED, no_dead, settled};
 use detector_sim::seeds;
-
-fn no_dead(cluster: &Cluster) {
-    let dead = cluster.record().of(Verdict::Dead).next();
-    assert!(dead.is_none(), "{dead:?}");
-}
 
 /// New agents count from a random incarnation, above or below the old one: their probes look like replays.
 #[test]
@@ -25,10 +20,7 @@ fn restarted_observers_are_answered_and_find_a_death() {
         let died = cluster.world().now() + 1;
         cluster.at(died, Fault::Crash(8));
         cluster.run(died + SECOND);
-        let found = cluster
-            .record()
-            .first_dead(8, died)
-            .map(|dead| (dead.at - died) / MS);
+        let found = cluster.record().dead_after(8, died);
         assert!(found.is_some_and(|after| after < 170), "found after {found:?} ms");
     });
 }
@@ -131,10 +123,7 @@ fn a_rebooted_host_is_found_again() {
         let again = SETTLED + 6 * SECOND;
         cluster.at(again, Fault::Crash(8));
         cluster.run(again + SECOND);
-        let found = cluster
-            .record()
-            .first_dead(8, again)
-            .map(|dead| (dead.at - again) / MS);
+        let found = cluster.record().dead_after(8, again);
         assert!(found.is_some_and(|after| after < 170), "found after {found:?} ms");
     });
 }

@@ -1,15 +1,31 @@
 //! A firewall closes the mesh port of a healthy host, while its way to the API is open: it says so itself.
 
-use detector_sim::cluster::{Cluster, Fault, MS, SECOND, Setup};
+use detector_sim::cluster::{Cluster, Fault, SECOND, Setup};
 use detector_sim::scenario::{SETTLED, settled};
 use detector_sim::seeds;
+
+fn cluster(seed: u64, loss: f64) -> Cluster {
+    let setup = Setup {
+        replicas: Some(18),
+        ..Setup::new(seed, 9)
+    };
+    settled(setup, loss)
+}
+
+/// Signs through the API.
+fn said(cluster: &Cluster, since: u64) -> usize {
+    cluster
+        .record()
+        .unheard
+        .iter()
+        .filter(|(at, _)| *at > since)
+        .count()
+}
 
 #[test]
 fn a_host_that_speaks_through_the_api_loses_nothing() {
     seeds::each(env!("CARGO_CRATE_NAME"), 3, |seed| {
-        let mut setup = Setup::new(seed, 9);
-        setup.replicas = Some(18);
-        let mut cluster = settled(setup, 0.0);
+        let mut cluster = cluster(seed, 0.0);
         cluster.at(SETTLED, Fault::MeshClosed(8, true));
         cluster.run(SETTLED + 30 * SECOND);
         assert!(
@@ -26,18 +42,10 @@ fn a_host_that_speaks_through_the_api_loses_nothing() {
 #[test]
 fn nobody_else_says_so() {
     seeds::each(env!("CARGO_CRATE_NAME"), 2, |seed| {
-        let mut setup = Setup::new(seed, 9);
-        setup.replicas = Some(18);
-        let mut cluster = settled(setup, 0.05);
+        let mut cluster = cluster(seed, 0.05);
         cluster.at(SETTLED, Fault::Crash(8));
         cluster.run(SETTLED + 10 * SECOND);
-        let said: Vec<_> = cluster
-            .record()
-            .unheard
-            .iter()
-            .filter(|(at, _)| *at > SETTLED)
-            .collect();
-        assert!(said.is_empty(), "{said:?}");
+        assert_eq!(said(&cluster, SETTLED), 0);
     });
 }
 
@@ -45,9 +53,7 @@ fn nobody_else_says_so() {
 #[test]
 fn gone_observers_are_no_closed_mesh() {
     seeds::each(env!("CARGO_CRATE_NAME"), 2, |seed| {
-        let mut setup = Setup::new(seed, 9);
-        setup.replicas = Some(18);
-        let mut cluster = settled(setup, 0.0);
+        let mut cluster = cluster(seed, 0.0);
         for host in 6..9 {
             cluster.at(SETTLED, Fault::KillAgent(host));
         }
@@ -60,28 +66,14 @@ fn gone_observers_are_no_closed_mesh() {
 #[test]
 fn a_death_after_a_word_through_the_api_is_found() {
     seeds::each(env!("CARGO_CRATE_NAME"), 2, |seed| {
-        let mut setup = Setup::new(seed, 9);
-        setup.replicas = Some(18);
-        let mut cluster = settled(setup, 0.0);
+        let mut cluster = cluster(seed, 0.0);
         cluster.at(SETTLED, Fault::MeshClosed(8, true));
         cluster.at(SETTLED + SECOND, Fault::MeshClosed(8, false));
         let died = SETTLED + 2 * SECOND;
         cluster.at(died, Fault::Crash(8));
         cluster.run(died + SECOND);
         assert!(said(&cluster, SETTLED) > 0);
-        let found = cluster
-            .record()
-            .first_dead(8, died)
-            .map(|dead| (dead.at - died) / MS);
+        let found = cluster.record().dead_after(8, died);
         assert!(found.is_some_and(|after| after < 170), "found after {found:?} ms");
     });
-}
-
-fn said(cluster: &Cluster, since: u64) -> usize {
-    cluster
-        .record()
-        .unheard
-        .iter()
-        .filter(|(at, _)| *at > since)
-        .count()
 }

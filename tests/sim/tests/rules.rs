@@ -2,8 +2,8 @@
 
 use detector::judgement::Verdict;
 use detector_sim::cluster::{Cluster, Fault, MS, SECOND, Setup};
-use detector_sim::network::{End, Port, Rule};
-use detector_sim::scenario::{SETTLED, settled};
+use detector_sim::network::{End, Rule};
+use detector_sim::scenario::{SETTLED, no_dead, settled};
 use detector_sim::seeds;
 
 const SUBJECT: u32 = 8;
@@ -20,11 +20,6 @@ fn apart(seed: u64) -> Cluster {
 fn cut(cluster: &mut Cluster, one: u32, other: u32) {
     cluster.at(SETTLED, Fault::Rule(one, other, CUT));
     cluster.at(SETTLED, Fault::Rule(other, one, CUT));
-}
-
-fn no_dead(cluster: &Cluster) {
-    let dead = cluster.record().of(Verdict::Dead).next();
-    assert!(dead.is_none(), "{dead:?}");
 }
 
 /// Four observers are gone, the other four and the stewards are cut off from the subject: four are no quorum.
@@ -87,11 +82,7 @@ fn losses_of_before_a_late_tick_are_forgotten() {
             cluster.at(begins + end * MS, Fault::Dark(SUBJECT, false));
         }
         for host in 0..SUBJECT {
-            let observer = End {
-                host,
-                port: Port::Agent,
-            };
-            cluster.at(begins + 65 * MS, Fault::Stall(observer, 90 * MS));
+            cluster.at(begins + 65 * MS, Fault::Stall(End::agent(host), 90 * MS));
         }
         cluster.run(begins + 2 * SECOND);
         no_dead(&cluster);

@@ -3,30 +3,18 @@
 
 use detector::judgement::Verdict;
 use detector::message::Farewell;
-use detector_sim::cluster::{Cluster, Fault, MS, SECOND, Setup};
-use detector_sim::network::{End, Port};
+use detector_sim::cluster::{Fault, MS, SECOND, Setup};
+use detector_sim::network::End;
 use detector_sim::rng::Rng;
-use detector_sim::scenario::{SETTLED, settled};
+use detector_sim::scenario::{SETTLED, no_dead, settled};
 use detector_sim::seeds;
 use detector_sim::world::Lateness;
-
-const fn agent(host: u32) -> End {
-    End {
-        host,
-        port: Port::Agent,
-    }
-}
-
-fn no_dead(cluster: &Cluster) {
-    let dead = cluster.record().of(Verdict::Dead).next();
-    assert!(dead.is_none(), "{dead:?}");
-}
 
 #[test]
 fn an_agent_that_stands_still_is_degraded_not_dead() {
     seeds::each(env!("CARGO_CRATE_NAME"), 3, |seed| {
         let mut cluster = settled(Setup::new(seed, 9), 0.0);
-        cluster.at(SETTLED, Fault::Stall(agent(8), 8 * SECOND));
+        cluster.at(SETTLED, Fault::Stall(End::agent(8), 8 * SECOND));
         cluster.run(SETTLED + 7 * SECOND);
         no_dead(&cluster);
         assert_eq!(cluster.record().last(0, 8), Some(Verdict::Degraded));
@@ -170,10 +158,7 @@ fn stewards_that_stood_still_judge_nothing_old() {
             cluster.at(begin, Fault::Dark(8, true));
             cluster.at(begin + 110 * MS, Fault::Dark(8, false));
             for host in 0..3 {
-                let steward = End {
-                    host,
-                    port: Port::Steward,
-                };
+                let steward = End::steward(host);
                 let late = begin + rng.below(120 * MS);
                 cluster.at(late, Fault::Stall(steward, 50 * MS + rng.below(300 * MS)));
             }

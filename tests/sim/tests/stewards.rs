@@ -113,10 +113,7 @@ fn dead_observers_are_no_silence_and_no_obstacle() {
         let died = cluster.world().now();
         cluster.at(died, Fault::Crash(VICTIM));
         cluster.run(died + SECOND);
-        let found = cluster
-            .record()
-            .first_dead(VICTIM, died)
-            .map(|dead| (dead.at - died) / MS);
+        let found = cluster.record().dead_after(VICTIM, died);
         assert!(
             found.is_some_and(|after| after < 200),
             "found after {found:?} ms without {gone:?}"

@@ -11,7 +11,7 @@ use detector_common::state::PeerKey;
 use detector_sim::clock::HostClock;
 use detector_sim::host::{Host, address};
 use detector_sim::kernel::Kernel;
-use detector_sim::network::{Delay, End, Network, Port};
+use detector_sim::network::{Delay, End, Network};
 use detector_sim::process::{Output, Process};
 use detector_sim::world::{Lateness, World};
 
@@ -55,10 +55,7 @@ impl Process for Asker {
             packet.sequence = Be64::new(self.sequence);
             packet.observer_time = Be64::new(now.0);
             packet.seal(KEY.key());
-            let to = address(End {
-                host: subject,
-                port: Port::Agent,
-            });
+            let to = address(End::agent(subject));
             self.pending.push(Output::Probe { to, packet });
         }
         self.pending.push(Output::Note(now));
@@ -80,13 +77,6 @@ impl Process for Asker {
     }
 }
 
-const fn agent(host: u32) -> End {
-    End {
-        host,
-        port: Port::Agent,
-    }
-}
-
 fn world(seed: u64, hosts: u32) -> World<Asker> {
     let all = (0..hosts)
         .map(|host| {
@@ -98,7 +88,7 @@ fn world(seed: u64, hosts: u32) -> World<Asker> {
     let mut world = World::new(seed, all, Network::new(seed, hosts as usize, Delay::LAN));
     for host in 0..hosts {
         let now = world.clock(host);
-        world.start(agent(host), Asker::new(host, hosts, now));
+        world.start(End::agent(host), Asker::new(host, hosts, now));
     }
     world
 }
@@ -142,7 +132,7 @@ fn the_same_seed_gives_the_same_run_and_another_does_not() {
 fn a_kernel_echoes_while_its_userspace_stands_still() {
     let mut world = world(3, 3);
     run(&mut world, 100 * MS);
-    world.stall(agent(1), 500 * MS);
+    world.stall(End::agent(1), 500 * MS);
     let wakes = run(&mut world, 590 * MS);
     assert!(wakes.iter().all(|(_, host, _)| *host != 1));
     assert!(
@@ -233,7 +223,7 @@ fn power_off_silences_and_a_new_boot_is_another_one() {
     assert!(world.clock(0).0 - echoed_at(&world, 0, 1) > 180 * MS);
     world.boot(1, BootId(777));
     let now = world.clock(1);
-    world.start(agent(1), Asker::new(1, 2, now));
+    world.start(End::agent(1), Asker::new(1, 2, now));
     run(&mut world, 400 * MS);
     let heard = world.host(0).kernel.heard(2).expect("heard again");
     assert_eq!(heard.echoed_boot.get(), 777);

@@ -11,7 +11,7 @@ use detector::steward::Steward;
 use detector::time::{Instant, Wall};
 
 use super::seat::EPOCH_MS;
-use super::{Cluster, Fault, Later, MS, Program, agent};
+use super::{Cluster, End, Fault, Later, MS, Program};
 use crate::host::MESH_PORT;
 use crate::members;
 use crate::world::World;
@@ -32,13 +32,13 @@ impl Cluster {
                 self.kubelets();
             }
             Fault::Goodbye(host, farewell) => {
-                self.world.with(agent(host), |program, now| {
+                self.world.with(End::agent(host), |program, now| {
                     if let Program::Agent(agent) = program {
                         agent.handle_farewell(farewell, now);
                     }
                 });
             }
-            Fault::KillAgent(host) => self.world.kill(agent(host)),
+            Fault::KillAgent(host) => self.world.kill(End::agent(host)),
             Fault::StartAgent(host) => self.start_agent(host),
             Fault::Pause(host, length) => {
                 self.world.pause(host, length);
@@ -76,7 +76,7 @@ impl Cluster {
             }
             Fault::TrueRoster => self.spread_roster(),
             Fault::Kubelet(host, up) => {
-                self.world.with(agent(host), |program, now| {
+                self.world.with(End::agent(host), |program, now| {
                     if let Program::Agent(agent) = program {
                         let bits = if up {
                             0
@@ -133,7 +133,8 @@ impl Cluster {
         let neighbours = self.neighbours(id, &self.roster, &self.rings);
         machine.handle_neighbours(neighbours, now);
         self.world.me(host, incarnation as u32);
-        self.world.start(agent(host), Program::Agent(Box::new(machine)));
+        self.world
+            .start(End::agent(host), Program::Agent(Box::new(machine)));
     }
 
     pub(super) fn start_steward(&mut self, seat: usize) {
@@ -233,7 +234,7 @@ impl Cluster {
             Rc::new(Rings::new(roster))
         };
         let neighbours = self.neighbours(members::agent_id(host), roster, &rings);
-        self.world.with(agent(host), |program, now| {
+        self.world.with(End::agent(host), |program, now| {
             if let Program::Agent(agent) = program {
                 agent.handle_neighbours(neighbours, now);
             }

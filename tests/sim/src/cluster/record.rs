@@ -4,6 +4,7 @@ use detector::identity::BootId;
 use detector::incident::Entry;
 use detector::judgement::{Evidence, Hold, Verdict};
 
+use super::MS;
 use crate::oracle::Truth;
 
 /// One changed verdict of one steward.
@@ -49,6 +50,13 @@ impl Record {
         self.sentences.iter().find(|sentence| {
             sentence.subject == subject && sentence.verdict == Verdict::Dead && sentence.at >= since
         })
+    }
+
+    /// How long after `since` it was, in ms.
+    #[must_use]
+    pub fn dead_after(&self, subject: u32, since: u64) -> Option<u64> {
+        let dead = self.first_dead(subject, since)?;
+        Some((dead.at - since) / MS)
     }
 
     /// How often anybody said `Dead`.

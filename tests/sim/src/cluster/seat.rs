@@ -9,7 +9,7 @@ use detector::remedy::command::{ApiEvent, Outcome, Request, RequestId};
 use detector::remedy::verdicts::Verdicts;
 
 use super::fault::Mishap;
-use crate::network::{End, Port};
+use crate::network::End;
 
 /// Steward → API server, and back, in nanoseconds: a warm PATCH takes 5.9 ms.
 pub(super) const TO_API: u64 = 3_000_000;
@@ -52,10 +52,7 @@ impl Seat {
     /// Where its real-time half runs.
     #[must_use]
     pub const fn end(&self) -> End {
-        End {
-            host: self.host,
-            port: Port::Steward,
-        }
+        End::steward(self.host)
     }
 }
 
