@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use crate::control;
-use crate::lab::{self, Lab, Launcher};
+use crate::lab::{Lab, Launcher};
 use crate::layout::Layout;
 use crate::options::{DetectorOptions, Options};
 use crate::progress::Progress;
-use crate::{init, mesh, supervisor};
+use crate::{init, supervisor, sweeper};
 
 /// Which lab.
 #[derive(Debug, Args)]
@@ -170,11 +170,12 @@ impl LabCommand {
             Verb::Sweep { name, mesh } => {
                 // Nothing is ever written: this is the wait for the other end to be closed.
                 std::io::stdin().read_to_end(&mut Vec::new())?;
-                if *mesh {
-                    mesh::sweep(&Layout::mesh(name)?)?;
+                let layout = if *mesh {
+                    Layout::mesh(name)?
                 } else {
-                    lab::sweep(&Layout::new(name)?)?;
-                }
+                    Layout::new(name)?
+                };
+                sweeper::sweep(&layout)?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -221,7 +222,7 @@ fn down(layout: &Layout) -> Result<()> {
     if !layout.root().exists() {
         eprintln!("no lab {:?}", layout.name());
     }
-    lab::sweep(layout)
+    sweeper::sweep(layout)
 }
 
 fn down_all() -> Result<ExitCode> {

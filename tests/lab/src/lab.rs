@@ -1,11 +1,9 @@
 //! A lab as its users hold it: bring up, cut, heal, look, take down.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::api::{Cluster, is_ready};
 use crate::cache::Cache;
 pub use crate::command::LabCommand;
-use crate::control::{self, Notice, Request, State, ask};
+use crate::control::{self, Request, State, ask};
 use crate::kubeconfig::{self, Credential};
 use crate::layout::Layout;
 use crate::machine::Cut;
@@ -23,63 +21,23 @@ use crate::progress::Progress;
 use crate::service::last_lines;
 use crate::supervisor::Setup;
 use crate::topology::HUB;
-use crate::{cgroup, control_plane, detector, images, process, requirements};
+use crate::{control_plane, detector, images, process, requirements, sweeper};
+
+mod launch;
+
+pub use launch::Launcher;
+use launch::Owned;
 
 /// A healed node registers, starts its pods' sandboxes, and says Ready.
 const HEAL_LIMIT: Duration = Duration::from_secs(90);
 /// The kernel takes down the namespaces, the sweeper the rest.
 const DOWN_LIMIT: Duration = Duration::from_secs(60);
 
-/// How a program that links this library is called to become a lab's supervisor or a host's init.
-#[derive(Debug, Clone)]
-pub struct Launcher {
-    /// The program.
-    pub program: PathBuf,
-    /// What comes before [`LabCommand`]'s words: `lab` for xtask.
-    pub prefix: Vec<String>,
-}
-
-impl Launcher {
-    /// This program, which understands `lab …`: for xtask.
-    ///
-    /// # Errors
-    /// When the program's path is not known.
-    pub fn xtask() -> Result<Self> {
-        Ok(Self {
-            program: std::env::current_exe()?,
-            prefix: vec!["lab".to_owned()],
-        })
-    }
-
-    /// The words that start it.
-    pub(crate) fn words(&self) -> Vec<String> {
-        std::iter::once(self.program.display().to_string())
-            .chain(self.prefix.iter().cloned())
-            .collect()
-    }
-
-    /// The program `lab` of this package: for tests, which know it as `env!("CARGO_BIN_EXE_lab")`.
-    #[must_use]
-    pub fn program(path: &str) -> Self {
-        Self {
-            program: path.into(),
-            prefix: Vec::new(),
-        }
-    }
-}
-
 /// A running lab. If it was brought up by this value, it ends with it, however this process ends.
 #[derive(Debug)]
 pub struct Lab {
     layout: Layout,
     owned: Option<Owned>,
-}
-
-/// The supervisor, and the pipe whose end ends it.
-#[derive(Debug)]
-struct Owned {
-    child: Child,
-    lifeline: ChildStdin,
 }
 
 impl Lab {
@@ -98,7 +56,7 @@ impl Lab {
                 options.name
             );
         }
-        sweep(&layout).context("removing what an earlier lab left")?;
+        sweeper::sweep(&layout).context("removing what an earlier lab left")?;
         let cache = Cache::open()?;
         let setup = Setup {
             options: options.clone(),
@@ -107,8 +65,8 @@ impl Lab {
         };
         make_private(layout.root())?;
         fs::write(layout.options(), serde_json::to_vec_pretty(&setup)?)?;
-        let mut owned = start_supervisor(&layout, launcher)?;
-        let outcome = follow(&mut owned.child, &layout, progress);
+        let mut owned = Owned::start(&layout, launcher)?;
+        let outcome = owned.follow(&layout, progress);
         let lab = Self {
             layout,
             owned: Some(owned),
@@ -135,10 +93,7 @@ impl Lab {
     /// # Errors
     /// When the supervisor has ended meanwhile.
     pub fn detach(mut self) -> Result<()> {
-        let Some(mut owned) = self.owned.take() else {
-            return Ok(());
-        };
-        owned.lifeline.write_all(b"s").context("the lab has ended")
+        self.owned.take().map_or(Ok(()), Owned::detach)
     }
 
     /// Where its files are.
@@ -307,17 +262,13 @@ impl Lab {
     }
 
     fn end(&mut self) -> Result<()> {
-        if let Some(mut owned) = self.owned.take() {
-            drop(owned.lifeline);
-            if process::wait_for(&mut owned.child, DOWN_LIMIT)?.is_none() {
-                owned.child.kill()?;
-                owned.child.wait()?;
-            }
+        if let Some(owned) = self.owned.take() {
+            owned.end(DOWN_LIMIT)?;
         } else {
             // An answer that is refused means that it has ended by itself.
             let _: Result<()> = ask(&self.layout, &Request::Down);
         }
-        await_swept(&self.layout)
+        sweeper::await_swept(&self.layout, DOWN_LIMIT)
     }
 
     fn await_ready(&self, host: &str, boot_id: &str) -> Result<()> {
@@ -366,65 +317,4 @@ fn make_private(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Starts it in a process group of its own: a terminal's Ctrl-C reaches the owner, whose end it sees.
-fn start_supervisor(layout: &Layout, launcher: &Launcher) -> Result<Owned> {
-    fs::create_dir_all(layout.root().join("logs"))?;
-    let log = fs::File::create(layout.log("supervisor"))?;
-    let mut command = Command::new(&launcher.program);
-    command
-        .args(&launcher.prefix)
-        .args(["supervise", layout.name()])
-        .process_group(0);
-    command
-        .env_remove("KUBECONFIG")
-        .env("PATH", requirements::PATH)
-        .current_dir("/");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("starting {}", launcher.program.display()))?;
-    let lifeline = child.stdin.take().context("no pipe to the supervisor")?;
-    Ok(Owned { child, lifeline })
-}
-
-/// Passes the supervisor's progress on until the lab is ready.
-fn follow(child: &mut Child, layout: &Layout, progress: &mut Progress) -> Result<()> {
-    let stdout = child.stdout.take().context("no pipe from the supervisor")?;
-    for line in BufReader::new(stdout).lines() {
-        match serde_json::from_str(&line?)? {
-            Notice::Progress(event) => progress.report(event),
-            Notice::Ready => return Ok(()),
-            Notice::Failed(error) => bail!("the lab did not come up: {error}"),
-        }
-    }
-    bail!(
-        "the lab's supervisor ended\n{}",
-        last_lines(&layout.log("supervisor"), 12)
-    )
-}
-
-/// Waits for the sweeper; does its work if there is none any more.
-fn await_swept(layout: &Layout) -> Result<()> {
-    let deadline = Instant::now() + DOWN_LIMIT;
-    while layout.root().exists() {
-        if Instant::now() > deadline {
-            return sweep(layout).context("cleaning up what the sweeper did not");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
-/// Removes what the end of all processes leaves: cgroups and files. Never touches a lab that runs.
-///
-/// # Errors
-/// When something of the lab still runs after 20 seconds.
-pub(crate) fn sweep(layout: &Layout) -> Result<()> {
-    cgroup::remove(&layout.cgroup_prefix())?;
-    match fs::remove_dir_all(layout.root()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
 }

@@ -16,6 +16,7 @@
 // The parts.
 pub mod certificates;
 mod cgroup;
+mod incidents;
 pub mod kubeconfig;
 mod link;
 pub mod moment;

@@ -4,17 +4,15 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::layout::Layout;
-use crate::{cgroup, sweeper};
+use crate::sweeper;
 
-/// Processes that were killed may write into the folder for so long.
+/// The sweeper is done when the last process is.
 const SWEEP_LIMIT: Duration = Duration::from_secs(20);
-/// How often a wait looks again.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// The folder, and what removes it.
 #[derive(Debug)]
@@ -76,30 +74,6 @@ impl Files {
     /// Removes everything and waits until it is gone. The processes must have ended.
     pub(super) fn remove(&mut self) -> Result<()> {
         drop(self.sweeper.take());
-        let deadline = Instant::now() + SWEEP_LIMIT;
-        while self.layout.root().exists() {
-            if Instant::now() > deadline {
-                return sweep(&self.layout);
-            }
-            std::thread::sleep(LOOK);
-        }
-        Ok(())
-    }
-}
-
-/// Removes what the end of all processes leaves: cgroups and files.
-///
-/// # Errors
-/// When something of the mesh still runs after 20 seconds.
-pub(crate) fn sweep(layout: &Layout) -> Result<()> {
-    cgroup::remove(&layout.cgroup_prefix())?;
-    let deadline = Instant::now() + SWEEP_LIMIT;
-    loop {
-        match fs::remove_dir_all(layout.root()) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            // A process on its way out may just have made a file.
-            Err(_) if Instant::now() < deadline => std::thread::sleep(LOOK),
-            result => return result.with_context(|| format!("removing {}", layout.root().display())),
-        }
+        sweeper::await_swept(&self.layout, SWEEP_LIMIT)
     }
 }

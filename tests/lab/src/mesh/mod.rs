@@ -11,7 +11,6 @@
 mod cpu;
 mod files;
 mod host;
-mod incidents;
 pub mod load;
 mod options;
 mod places;
@@ -44,7 +43,6 @@ use crate::power::{self, Power};
 use crate::progress::Progress;
 use crate::service::last_lines;
 
-pub(crate) use self::files::sweep;
 pub use self::options::MeshOptions;
 pub use self::places::{Family, MAX_NODES, Role, STEWARDS};
 pub use self::record::{Death, dead};

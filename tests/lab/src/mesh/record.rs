@@ -8,7 +8,7 @@ use detector::identity::BootId;
 use detector::incident::{Entry, Step};
 use detector::judgement::{Evidence, Verdict};
 
-use super::incidents::Incidents;
+use crate::incidents::Incidents;
 use crate::power::Strike;
 
 /// A host that was cut.

@@ -1,4 +1,4 @@
-//! The stewards' incident files, read as they grow.
+//! The stewards' incident files, read as they grow: what every other program would read too.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -9,7 +9,7 @@ use detector::incident::{Entry, SCHEMA};
 
 /// One steward's file.
 #[derive(Debug)]
-pub(super) struct Incidents {
+pub(crate) struct Incidents {
     path: PathBuf,
     /// What was read already, in bytes.
     offset: u64,
@@ -18,7 +18,7 @@ pub(super) struct Incidents {
 }
 
 impl Incidents {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
             offset: 0,
@@ -27,7 +27,7 @@ impl Incidents {
     }
 
     /// What was appended since the last look.
-    pub(super) fn poll(&mut self) -> Result<Vec<Entry>> {
+    pub(crate) fn poll(&mut self) -> Result<Vec<Entry>> {
         self.read()
             .with_context(|| format!("reading {}", self.path.display()))
     }
@@ -82,6 +82,8 @@ mod tests {
     #[test]
     fn a_line_is_read_once_and_only_when_it_is_whole() -> Result<()> {
         let mut file = tempfile::NamedTempFile::new()?;
+        let mut none = Incidents::new(file.path().with_extension("none"));
+        assert_eq!(none.poll()?.len(), 0);
         let mut incidents = Incidents::new(file.path().to_owned());
         let (first, second) = LINE.split_at(30);
         write!(file, "{LINE}\n{first}")?;
