@@ -38,6 +38,8 @@ pub mod health {
     pub const LEAVING: u32 = 2;
     /// Answered by the agent's own socket, not by the kernel.
     pub const USER_ECHO: u32 = 4;
+    /// The host's key was not in its file when the agent looked last: an operator should know why.
+    pub const KEY_LOST: u32 = 8;
 }
 
 /// A big-endian `u64` at its natural alignment, so that it is read with one load.

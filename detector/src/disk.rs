@@ -43,7 +43,7 @@ pub enum DiskError {
     },
     /// Others can read or write it, or it is not ours: what it says is not secret, or not true.
     #[error(
-        "{path}: {problem}; wanted: a file of user {user} with mode 0600 (chown, chmod; if it was read by others, remove it and it is made anew)"
+        "{path}: {problem}; wanted: a file of user {user} with mode 0600 (chown, chmod; if others have read a key, remove it, then run `detector cleanup`, and a new one is made)"
     )]
     Exposed {
         /// Where.
@@ -72,7 +72,9 @@ pub enum DiskError {
         most: usize,
     },
     /// The key file is no key.
-    #[error("{path}: {corrupt} (restore it; or remove it, and a new key is made and announced)")]
+    #[error(
+        "{path}: {corrupt} (restore it; or remove it, and the key that is pinned in the kernel is written again, or a new one is made and announced)"
+    )]
     Key {
         /// Where.
         path: PathBuf,

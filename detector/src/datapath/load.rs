@@ -87,7 +87,7 @@ fn load_program(object: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
 
 /// Before 5.11 maps and programs count as locked memory, of which a process may have 64 KiB by default. Where raising it
 /// is refused, loading tells.
-fn allow_locked_memory() {
+pub(super) fn allow_locked_memory() {
     let _ = setrlimit(
         Resource::Memlock,
         Rlimit {

@@ -15,6 +15,7 @@ mod attach;
 mod carrier;
 mod choice;
 mod cleanup;
+mod host_key;
 mod load;
 mod maps;
 mod netlink;
@@ -33,8 +34,11 @@ use detector_common::state::{Me, PeerKey, PeerState};
 pub use self::carrier::Carrier;
 pub use self::choice::{EchoChoice, EchoMode};
 pub use self::cleanup::{Removed, cleanup, detach};
-pub use self::pins::{DEFAULT_BPFFS, pinned_keys_exist};
+pub use self::host_key::{pin_host_key, pinned_host_key};
+pub use self::pins::{DEFAULT_BPFFS, pinned_keys};
 pub use self::user::Handled;
+
+use crate::keys::record::Corrupt;
 
 use self::attach::Hooks;
 use self::load::Kernel;
@@ -75,6 +79,12 @@ pub enum Error {
     /// Something of the object is missing: it was built from other sources.
     #[error("the kernel object has no {0}")]
     Missing(&'static str),
+    /// What is pinned as the host's key is none.
+    #[error("the pinned host key {0}")]
+    HostKey(&'static str),
+    /// The same, as a record.
+    #[error("the pinned host key")]
+    Record(#[from] Corrupt),
     /// Frames of this interface have no Ethernet header, which the program expects.
     #[error("{name} is no Ethernet interface (hardware type {hardware})")]
     NotEthernet {
@@ -145,7 +155,8 @@ impl Datapath {
     /// [`Self::mode`] tells why. Asked to answer by the socket, it detaches what is there.
     ///
     /// A program whose maps are empty (the first one, or one of another layout) is attached only when it knows whom to
-    /// answer: [`Self::set_me`], [`Self::set_peers`]. Until then the program of the agent before goes on.
+    /// answer: [`Self::set_me`], [`Self::set_peers`]. Until then the program of the agent before goes on, and the socket
+    /// answers whom it knew.
     #[must_use]
     pub fn open(config: &Config) -> Self {
         let loaded = match config.echo {
@@ -162,13 +173,15 @@ impl Datapath {
             Ok((kernel, me)) => (Some(kernel), me, String::new()),
             Err(why) => (None, Me::default(), why),
         };
+        let mut user = UserTables::new(me);
+        user.set_peers(&pinned_keys(&config.bpffs));
         let mut datapath = Self {
             choice: config.echo,
             members: config.members.clone(),
             kernel,
             hooks: Hooks::default(),
             reason,
-            user: UserTables::new(me),
+            user,
         };
         datapath.attach();
         datapath

@@ -3,16 +3,18 @@
 //! ```text
 //!  /sys/fs/bpf/node-failure-detector/
 //!      link-<interface index>        the tcx link
+//!      host-key                      what the host's key is restored from
 //!      layout-<version>/             maps, whose records have this layout:
 //!          ME KEYS STATES COUNTERS
 //!          echo-<port>               the program
 //! ```
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use aya::maps::MapData;
+use aya::maps::{HashMap, Map, MapData, MapError};
 use detector_common::state::{LAYOUT, PeerKey};
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
@@ -87,6 +89,16 @@ impl Pins {
         self.root.join(format!("{LINK}{interface}"))
     }
 
+    /// The host's own key: whatever the layout.
+    pub(super) fn host_key(&self) -> PathBuf {
+        self.root.join("host-key")
+    }
+
+    /// The host's key on its way to [`Self::host_key`].
+    pub(super) fn new_host_key(&self) -> PathBuf {
+        self.root.join("host-key-new")
+    }
+
     /// All links' pins with their interfaces' indices.
     pub(super) fn links(&self) -> Vec<(u32, PathBuf)> {
         let named = |(name, path): (String, PathBuf)| Some((name.strip_prefix(LINK)?.parse().ok()?, path));
@@ -138,13 +150,16 @@ fn is_bpffs(path: &Path) -> io::Result<bool> {
     Ok(i128::from(kind) & 0xffff_ffff == i128::from(BPF_FS_MAGIC))
 }
 
-/// Whether an earlier agent of this boot left keys in the kernel: cheap, and without loading anything.
+/// The members' keys that an earlier agent of this boot left in the kernel: read without loading anything.
 #[must_use]
-pub fn pinned_keys_exist(bpffs: &Path) -> bool {
+pub fn pinned_keys(bpffs: &Path) -> BTreeMap<u64, PeerKey> {
     let path = Pins::below(bpffs).map(super::maps::KEYS);
-    let Ok(data) = MapData::from_pin(path) else {
-        return false;
+    let open = || -> Result<_, MapError> { Map::from_map_data(MapData::from_pin(path)?)?.try_into() };
+    let Ok(keys): Result<HashMap<MapData, u64, [u64; PeerKey::WORDS]>, _> = open() else {
+        return BTreeMap::new();
     };
-    let keys = aya::maps::HashMap::<_, u64, [u64; PeerKey::WORDS]>::try_from(aya::maps::Map::HashMap(data));
-    keys.is_ok_and(|keys| keys.keys().next().is_some_and(|key| key.is_ok()))
+    let pinned = keys.iter().filter_map(Result::ok);
+    pinned
+        .map(|(peer, words)| (peer, PeerKey::from_words(words)))
+        .collect()
 }

@@ -88,17 +88,36 @@ impl KeyRecord {
     }
 }
 
+/// What an agent before this one left in the kernel, which forgets it with the host's boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// Nothing: this is the first agent of this boot, or `detector cleanup` was run.
+    Nothing,
+    /// The host's key.
+    Key(KeyRecord),
+    /// Pairs' keys; but the host's is not there, or cannot be believed.
+    PairsAlone,
+}
+
 /// What an agent does at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Go on with this key.
-    Keep(HostKey),
+    /// Go on with the key in the file.
+    Keep {
+        /// The key.
+        key: HostKey,
+        /// Another one, that this Node was known by until now: somebody has put this file there.
+        former: Option<PublicKey>,
+    },
+    /// The file is gone. Go on with the key that is pinned, and write the file again.
+    Restore(HostKey),
+    /// The file is gone, and of the pins only the pairs' keys are left: the kernel and the socket echo on with those.
+    /// What seals is derived from the host's key, so nothing can be told to stewards, and an observer whose reports nobody
+    /// believes need not ask: it rests. An alarm until an operator restores the file, or removes the pins
+    /// (`detector cleanup`).
+    EchoOnly,
     /// Make a key, write it, and only then announce it.
     Make(Reason),
-    /// The file is gone, but the pinned maps still hold the pairs' keys: probes and echoes go on with them, nothing is
-    /// sealed or announced, and this is an alarm until the file is back or an operator removes the pins
-    /// (`detector cleanup`).
-    GoOnPinned,
 }
 
 /// Why a key is made. All but the first are told loudly.
@@ -108,7 +127,7 @@ pub enum Reason {
     First,
     /// The key that is there was made for another Node: this is a new member.
     OtherNode {
-        /// The UID in the file.
+        /// The UID with that key.
         former: String,
     },
     /// The file is gone and so are the pins (a reboot, a new disk), but this Node had announced a key.
@@ -121,41 +140,67 @@ pub enum Reason {
 impl Decision {
     /// From what is on disk, in the kernel and in the Node's annotation.
     #[must_use]
-    pub fn of(found: Option<KeyRecord>, node_uid: &str, pinned: bool, announced: Option<PublicKey>) -> Self {
-        match (found, announced) {
-            (Some(record), _) if record.node_uid == node_uid => Self::Keep(record.key),
-            (Some(record), _) => Self::Make(Reason::OtherNode {
+    pub fn of(file: Option<KeyRecord>, pinned: Pinned, announced: Option<PublicKey>, node_uid: &str) -> Self {
+        let other = |record: KeyRecord| {
+            Self::Make(Reason::OtherNode {
                 former: record.node_uid,
-            }),
-            (None, _) if pinned => Self::GoOnPinned,
-            (None, Some(announced)) => Self::Make(Reason::Lost { announced }),
-            (None, None) => Self::Make(Reason::First),
+            })
+        };
+        match (file, pinned) {
+            (Some(record), _) if record.node_uid != node_uid => other(record),
+            (Some(record), pinned) => {
+                let used = match pinned {
+                    Pinned::Key(pinned) if pinned.node_uid == node_uid => Some(pinned.key.public()),
+                    _ => None,
+                };
+                let public = record.key.public();
+                let known = [used, announced].into_iter().flatten();
+                Self::Keep {
+                    key: record.key,
+                    former: known.into_iter().find(|known| *known != public),
+                }
+            }
+            (None, Pinned::Key(record)) if record.node_uid != node_uid => other(record),
+            (None, Pinned::Key(record)) => Self::Restore(record.key),
+            (None, Pinned::PairsAlone) => Self::EchoOnly,
+            (None, Pinned::Nothing) => {
+                Self::Make(announced.map_or(Reason::First, |announced| Reason::Lost { announced }))
+            }
         }
     }
 
     /// What an operator must hear of.
     #[must_use]
     pub fn alarm(&self) -> Option<String> {
-        match self {
-            Self::Keep(_) | Self::Make(Reason::First) => None,
-            Self::Make(Reason::OtherNode { former }) => {
-                Some(format!("the key on this host was made for Node UID {former}: a new one is made, as this is a new member"))
-            }
-            Self::Make(Reason::Lost { announced }) => {
-                Some(format!("this Node announced the key {announced}, and its file is gone: a new key is made"))
-            }
-            Self::GoOnPinned => Some(
-                "the host's key file is gone while pinned keys exist: going on with those, without control messages; \
-                 restore the file, or run `detector cleanup` to start with a new key"
-                    .to_owned(),
+        Some(match self {
+            Self::Keep { former: None, .. } | Self::Make(Reason::First) => return None,
+            Self::Keep {
+                key,
+                former: Some(former),
+            } => format!(
+                "this Node was known by the key {former}, and its key file holds {}: going on with the file's",
+                key.public()
             ),
-        }
+            Self::Restore(_) => "the host's key file was gone: going on with the key that is pinned in the kernel, and the \
+                                 file is written again (to have a new key instead, remove it, then run `detector cleanup`)"
+                .to_owned(),
+            Self::EchoOnly => "the host's key file is gone, and only the pairs' keys are pinned: probes are answered with \
+                               those, but this agent observes nobody and tells the stewards nothing; restore the file, or \
+                               run `detector cleanup` to have a new key, and start the agent again"
+                .to_owned(),
+            Self::Make(Reason::OtherNode { former }) => format!(
+                "the key on this host was made for Node UID {former}: a new one is made, as this is a new member"
+            ),
+            Self::Make(Reason::Lost { announced }) => {
+                format!("this Node announced the key {announced}, and its file is gone: a new key is made")
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Corrupt, Decision, KeyRecord, MAX_TEXT, Reason};
+    use super::{Corrupt, Decision, KeyRecord, MAX_TEXT, Pinned, Reason};
     use crate::keys::HostKey;
     use crate::roster::PublicKey;
 
@@ -197,9 +242,14 @@ mod tests {
     /// Every combination, by value: a change of these rules must be a change of this table.
     #[test]
     fn nothing_is_re_keyed_in_silence() {
-        let announced = PublicKey([5; 32]);
-        let other = KeyRecord {
+        let own = record().key.public();
+        let foreign = PublicKey([5; 32]);
+        let of_other_node = || KeyRecord {
             node_uid: "uid-0".to_owned(),
+            ..record()
+        };
+        let other_key = || KeyRecord {
+            key: HostKey([0xcd; 32]),
             ..record()
         };
         let other_node = || {
@@ -207,26 +257,79 @@ mod tests {
                 former: "uid-0".to_owned(),
             })
         };
-        let keep = || Decision::Keep(record().key);
-        let lost = || Decision::Make(Reason::Lost { announced });
-        for (found, pinned, known, wanted) in [
-            (Some(record()), false, None, keep()),
-            (Some(record()), false, Some(announced), keep()),
-            (Some(record()), true, None, keep()),
-            (Some(record()), true, Some(announced), keep()),
-            (Some(other.clone()), false, None, other_node()),
-            (Some(other.clone()), false, Some(announced), other_node()),
-            (Some(other.clone()), true, None, other_node()),
-            (Some(other), true, Some(announced), other_node()),
-            (None, true, None, Decision::GoOnPinned),
-            (None, true, Some(announced), Decision::GoOnPinned),
-            (None, false, Some(announced), lost()),
-            (None, false, None, Decision::Make(Reason::First)),
+        let keep = |former| Decision::Keep {
+            key: record().key,
+            former,
+        };
+        let pins = || {
+            [
+                Pinned::Nothing,
+                Pinned::PairsAlone,
+                Pinned::Key(record()),
+                Pinned::Key(other_key()),
+                Pinned::Key(of_other_node()),
+            ]
+        };
+        let of = |file, pinned, announced| Decision::of(file, pinned, announced, "uid-1");
+
+        // The file is there: it decides, and what contradicts it is told.
+        for pinned in pins() {
+            let used = (pinned == Pinned::Key(other_key())).then(|| other_key().key.public());
+            for (announced, known) in [(None, None), (Some(own), None), (Some(foreign), Some(foreign))] {
+                let decision = of(Some(record()), pinned.clone(), announced);
+                assert_eq!(decision, keep(used.or(known)), "{pinned:?} {announced:?}");
+            }
+            for announced in [None, Some(own)] {
+                assert_eq!(of(Some(of_other_node()), pinned.clone(), announced), other_node());
+            }
+        }
+        // It is gone: what is pinned decides.
+        for announced in [None, Some(own), Some(foreign)] {
+            let lost = announced.map_or(Reason::First, |announced| Reason::Lost { announced });
+            let decisions = [
+                Decision::Make(lost),
+                Decision::EchoOnly,
+                Decision::Restore(record().key),
+                Decision::Restore(other_key().key),
+                other_node(),
+            ];
+            for (pinned, wanted) in pins().into_iter().zip(decisions) {
+                assert_eq!(
+                    of(None, pinned.clone(), announced),
+                    wanted,
+                    "{pinned:?} {announced:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_as_it_was_is_not_told() {
+        let key = || record().key;
+        let announced = PublicKey([5; 32]);
+        let silent = [
+            Decision::Keep {
+                key: key(),
+                former: None,
+            },
+            Decision::Make(Reason::First),
+        ];
+        assert!(silent.iter().all(|decision| decision.alarm().is_none()));
+        let secret = PublicKey(key().0).to_string();
+        for loud in [
+            Decision::Keep {
+                key: key(),
+                former: Some(announced),
+            },
+            Decision::Restore(key()),
+            Decision::EchoOnly,
+            Decision::Make(Reason::Lost { announced }),
+            Decision::Make(Reason::OtherNode {
+                former: "uid-0".to_owned(),
+            }),
         ] {
-            let decision = Decision::of(found, "uid-1", pinned, known);
-            assert_eq!(decision, wanted);
-            let silent = matches!(decision, Decision::Keep(_) | Decision::Make(Reason::First));
-            assert_eq!(decision.alarm().is_none(), silent);
+            let alarm = loud.alarm().unwrap_or_default();
+            assert!(!alarm.is_empty() && !alarm.contains(&secret), "{loud:?}: {alarm}");
         }
     }
 }

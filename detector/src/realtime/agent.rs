@@ -28,6 +28,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub enum ToAgent {
     /// The roster has changed: whom to watch, and where members are reached.
     Roster(Box<Neighbours>, Vec<IpAddr>),
+    /// Where members are reached, for an agent that only echoes.
+    Routes(Vec<IpAddr>),
     /// Local health, as bits of [`detector_common::packet::health`].
     Health(u32),
     /// Whether a link that probes leave through has a carrier.
@@ -158,6 +160,7 @@ impl AgentLoop {
                 self.datapath.set_routes(&addresses);
                 self.agent.handle_neighbours(*neighbours, now);
             }
+            ToAgent::Routes(addresses) => self.datapath.set_routes(&addresses),
             ToAgent::Health(bits) => self.agent.handle_health(bits, now),
             ToAgent::Link(up) => self.agent.handle_link(up, now),
             ToAgent::Farewell(farewell) => {

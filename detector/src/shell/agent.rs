@@ -11,28 +11,28 @@ use anyhow::Context;
 use detector::agent::{Agent, Event, Neighbours};
 use detector::cli::config::AgentConfig;
 use detector::clock;
-use detector::datapath::{Carrier, Config, Datapath, pinned_keys_exist};
+use detector::datapath::{Carrier, Config, Datapath};
 use detector::disk::StateDir;
 use detector::identity::MemberId;
-use detector::keys::HostKey;
-use detector::keys::record::{Decision, KeyRecord};
 use detector::local::farewell::farewell;
 use detector::local::kubelet::{self, KubeletHealth};
 use detector::local::systemd::{BUS_SOCKET, SYSTEMD_SOCKET, host_state};
 use detector::message::Farewell;
-use detector::realtime::agent::{AgentLoop, FromAgent, ToAgent};
+use detector::realtime::agent::{AgentLoop, AgentSnapshot, FromAgent, ToAgent};
 use detector::realtime::mailbox::{AsyncInbox, Outbox, mailbox};
 use detector::realtime::socket::MeshSocket;
 use detector::realtime::thread;
 use detector::rings::Rings;
+use detector::roster::Roster;
 use detector::roster::source::Source;
-use detector::roster::{PublicKey, Roster};
 use detector::status::{self, Question};
 use detector_common::packet::health;
+use serde::Serialize;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::host::{Host, publish};
+use super::key::{self, Found, Keeper};
 use super::members::{Pairs, addresses};
 
 /// Messages that wait on either side of the real-time thread.
@@ -71,15 +71,11 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
     let common = &config.common;
     let state = StateDir::open(&common.state_dir)?;
     let boot = clock::boot_id().context("/proc/sys/kernel/random/boot_id")?;
-    let mut host = Host::find(common, &state).await?;
+    let found = Found::look(&state, &config.bpffs)?;
+    let mut host = Host::find(common, &state, &found).await?;
     let own = MemberId::of_node(&host.uid);
-    let key = host_key(
-        &state,
-        &host.uid,
-        pinned_keys_exist(&config.bpffs),
-        host.announced,
-    )?;
-    if let (Some(api), Some(key)) = (&host.api, &key) {
+    let keeper = found.settle(state.clone(), &config.bpffs, &host.uid, host.announced)?;
+    if let (Some(api), Some(key)) = (&host.api, keeper.key()) {
         publish(api.clone(), key.public());
     }
 
@@ -119,12 +115,15 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
         own,
         port: common.port,
         thread: to_thread,
-        pairs: key.map(Pairs::new),
+        pairs: keeper.key().cloned().map(Pairs::new),
+        health: 0,
+        keeper,
         echo: String::new(),
         waiting: Vec::new(),
         link_up: true,
         leaving: false,
     };
+    desk.tell_key();
     if let Some(copy) = host.copy.take() {
         desk.handle_roster(&copy);
     }
@@ -136,6 +135,8 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
     let mut carrier = Carrier::open().context("rtnetlink")?;
     let mut polls = tokio::time::interval(kubelet::INTERVAL);
     let mut kubelet = KubeletHealth::default();
+    let mut looks = tokio::time::interval(key::LOOK);
+    looks.reset();
     tracing::info!(node = %common.node_name, id = %own, boot = %boot, port = common.port, "agent started");
     loop {
         tokio::select! {
@@ -167,8 +168,12 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
             _ = polls.tick(), if config.kubelet_healthz.is_some() => {
                 if let Some(address) = config.kubelet_healthz {
                     let down = kubelet.handle_poll(kubelet::poll(address).await);
-                    desk.thread.post(ToAgent::Health(if down { health::KUBELET_DOWN } else { 0 }));
+                    desk.handle_health(health::KUBELET_DOWN, down);
                 }
+            }
+            _ = looks.tick() => {
+                desk.keeper.look();
+                desk.tell_key();
             }
             // 5. Who asks.
             asked = status::next(&listener) => match asked? {
@@ -186,34 +191,17 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
     ended.context("the mesh socket")
 }
 
-/// The host's key by the rules that forbid a silent new one; None: go on with the pinned keys.
-fn host_key(
-    state: &StateDir,
-    uid: &str,
-    pinned: bool,
-    announced: Option<PublicKey>,
-) -> anyhow::Result<Option<HostKey>> {
-    let decision = Decision::of(state.read_key()?, uid, pinned, announced);
-    if let Some(alarm) = decision.alarm() {
-        tracing::error!("{alarm}");
-    }
-    match decision {
-        Decision::Keep(key) => Ok(Some(key)),
-        Decision::GoOnPinned => Ok(None),
-        Decision::Make(_) => {
-            let key = HostKey(clock::random_key()?);
-            state.write_key(&KeyRecord {
-                node_uid: uid.to_owned(),
-                key: key.clone(),
-            })?;
-            tracing::info!(public_key = %key.public(), "a key was made for this host");
-            Ok(Some(key))
-        }
-    }
-}
-
 async fn said_by_host() -> Farewell {
     farewell(&host_state(Path::new(SYSTEMD_SOCKET), Path::new(BUS_SOCKET)).await)
+}
+
+/// What `detector status` shows.
+#[derive(Serialize)]
+struct Told<'a> {
+    /// The last that an operator must hear of since this agent started; null: nothing.
+    alarm: Option<&'a str>,
+    #[serde(flatten)]
+    snapshot: &'a AgentSnapshot,
 }
 
 /// What tokio's side knows.
@@ -221,8 +209,10 @@ struct Desk {
     own: MemberId,
     port: u16,
     thread: Outbox<ToAgent>,
-    /// None: the host's key is gone, and the pinned ones serve on.
+    keeper: Keeper,
+    /// None: the host's key is gone, and the kernel and the socket echo on with the pinned ones.
     pairs: Option<Pairs>,
+    health: u32,
     echo: String,
     waiting: Vec<UnixStream>,
     link_up: bool,
@@ -238,7 +228,9 @@ impl Desk {
     }
 
     fn handle_roster(&mut self, roster: &Roster) {
+        let routes = addresses(roster, self.own);
         let Some(pairs) = &mut self.pairs else {
+            self.thread.post(ToAgent::Routes(routes));
             return;
         };
         if !roster.members.contains_key(&self.own) {
@@ -251,8 +243,7 @@ impl Desk {
             stewards = roster.stewards.len(),
             "roster"
         );
-        self.thread
-            .post(ToAgent::Roster(Box::new(neighbours), addresses(roster, self.own)));
+        self.thread.post(ToAgent::Roster(Box::new(neighbours), routes));
         // The way of the echo may have changed with the routes: it is told when it has.
         self.thread.post(ToAgent::Status);
     }
@@ -262,6 +253,20 @@ impl Desk {
             tracing::warn!(up, "the link to the members");
             self.thread.post(ToAgent::Link(up));
         }
+    }
+
+    /// A bit of [`health`] holds now, or does not.
+    fn handle_health(&mut self, bit: u32, holds: bool) {
+        self.health = if holds {
+            self.health | bit
+        } else {
+            self.health & !bit
+        };
+        self.thread.post(ToAgent::Health(self.health));
+    }
+
+    fn tell_key(&mut self) {
+        self.handle_health(health::KEY_LOST, self.keeper.is_lost());
     }
 
     fn handle_question(&mut self, stream: UnixStream) {
@@ -290,7 +295,11 @@ impl Desk {
                     self.echo = echo;
                 }
                 if !self.waiting.is_empty() {
-                    let json = serde_json::to_string(&snapshot)
+                    let told = Told {
+                        alarm: self.keeper.alarm(),
+                        snapshot: &snapshot,
+                    };
+                    let json = serde_json::to_string(&told)
                         .unwrap_or_else(|error| format!("{{\"error\":{:?}}}", error.to_string()));
                     for stream in self.waiting.drain(..) {
                         status::answer(stream, &json).await;

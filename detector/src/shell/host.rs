@@ -16,6 +16,7 @@ use detector::kube::agent::{AgentApi, MapSource};
 use detector::kube::client::Servers;
 use detector::roster::{PublicKey, Roster};
 
+use super::key::Found;
 use super::members::AnySource;
 
 /// Between two tries to announce the key: as long as it is not announced, nobody watches this node.
@@ -36,7 +37,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) async fn find(common: &Common, state: &StateDir) -> anyhow::Result<Self> {
+    pub(crate) async fn find(common: &Common, state: &StateDir, key: &Found) -> anyhow::Result<Self> {
         match &common.roster {
             RosterSource::File(path) => Ok(Self {
                 uid: common.node_name.clone(),
@@ -52,15 +53,11 @@ impl Host {
                     Ok(node) => (node.uid, node.key),
                     // An agent that starts in an API outage is who it was.
                     Err(error) => {
-                        let record = state
-                            .read_key()?
+                        let uid = key
+                            .node_uid()
                             .with_context(|| format!("{error}; and there is no key of before"))?;
-                        tracing::warn!(
-                            error,
-                            uid = record.node_uid,
-                            "no API: this is the Node of the key on disk"
-                        );
-                        (record.node_uid, None)
+                        tracing::warn!(error, uid, "no API: this is the Node of the key that is here");
+                        (uid.to_owned(), None)
                     }
                 };
                 let copy = state.read_roster().unwrap_or_else(|error| {

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a lab is IO: clocks and waits")]
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ use rustix::process::Signal;
 const VERDICT: Duration = Duration::from_secs(20);
 /// For everything that takes a few seconds by design.
 const SOON: Duration = Duration::from_secs(60);
+/// The host's key, on disk and in the kernel, below a host's root.
+const KEY_FILE: &str = "var/lib/node-failure-detector/key";
+const KEY_PIN: &str = "sys/fs/bpf/node-failure-detector/host-key";
 /// Long enough for every verdict that would be wrong: a dozen windows.
 const LONG: Duration = Duration::from_secs(2);
 
@@ -132,6 +135,76 @@ fn agents_come_and_go_and_no_node_dies_of_it() -> Result<()> {
 
     assert_eq!(deaths(&mut mesh)?, []);
     assert_eq!(mesh.boot_id("node-1")?, before);
+    mesh.down()
+}
+
+/// Ends the agent of `node-1`, removes these files of its host, starts it, and waits for its first answer: what it says
+/// to an operator.
+fn restart_without(mesh: &Mesh, files: &[&str]) -> Result<String> {
+    mesh.end("node-1", Signal::KILL)?;
+    for file in files {
+        fs::remove_file(mesh.root("node-1")?.join(file)).with_context(|| (*file).to_owned())?;
+    }
+    mesh.start("node-1")?;
+    await_that(|| Ok(mesh.agent("node-1").is_ok()))?;
+    mesh.agent("node-1")?.alarm.context("no alarm")
+}
+
+/// Whether `node-1` hears so many subjects.
+fn observes(mesh: &Mesh, count: usize) -> Result<bool> {
+    // It may not listen yet.
+    let Ok(agent) = mesh.agent("node-1") else {
+        return Ok(false);
+    };
+    let heard = agent.subjects.iter().filter(|subject| subject.rtt_ms.is_some());
+    Ok(heard.count() == count)
+}
+
+#[test]
+fn a_key_file_that_is_gone_changes_no_key_and_is_told() -> Result<()> {
+    // Two observers each: without either of them there is no verdict.
+    let mut mesh = Mesh::up(&options(3)?, &mut Progress::terminal())?;
+    let file = mesh.root("node-1")?.join(KEY_FILE);
+    let key = fs::read(&file)?;
+    ensure!(mesh.agent("node-1")?.alarm.is_none());
+
+    let alarm = restart_without(&mesh, &[KEY_FILE])?;
+    ensure!(alarm.contains("going on with the key that is pinned"), "{alarm}");
+    ensure!(fs::read(&file)? == key, "another key");
+    await_that(|| observes(&mesh, 2))?;
+    let death = mesh.cut("node-2")?;
+    let verdicts = mesh.await_verdicts(&death, VERDICT)?;
+    ensure!(verdicts.len() == usize::from(STEWARDS), "{verdicts:#?}");
+    assert_eq!(mesh.false_verdicts()?, []);
+    mesh.down()
+}
+
+#[test]
+fn pairs_keys_alone_answer_and_make_no_observer() -> Result<()> {
+    let mut mesh = Mesh::up(&options(3)?, &mut Progress::terminal())?;
+    let root = mesh.root("node-1")?;
+    let key = fs::read(root.join(KEY_FILE))?;
+
+    let alarm = restart_without(&mesh, &[KEY_FILE, KEY_PIN])?;
+    ensure!(alarm.contains("only the pairs' keys are pinned"), "{alarm}");
+    std::thread::sleep(LONG);
+    assert_eq!(deaths(&mut mesh)?, []);
+    ensure!(mesh.agent("node-1")?.subjects.is_empty(), "it observes");
+    ensure!(
+        !root.join(KEY_FILE).exists() && !root.join(KEY_PIN).exists(),
+        "a key out of nothing"
+    );
+
+    // As an operator does.
+    fs::write(root.join(KEY_FILE), key)?;
+    fs::set_permissions(root.join(KEY_FILE), fs::Permissions::from_mode(0o600))?;
+    mesh.end("node-1", Signal::KILL)?;
+    mesh.start("node-1")?;
+    await_that(|| observes(&mesh, 2))?;
+    mesh.await_ready(SOON)?;
+    ensure!(mesh.agent("node-1")?.alarm.is_none());
+    ensure!(root.join(KEY_PIN).exists(), "the key is not pinned again");
+    assert_eq!(deaths(&mut mesh)?, []);
     mesh.down()
 }
 

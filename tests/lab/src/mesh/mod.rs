@@ -22,6 +22,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -166,6 +167,15 @@ impl Mesh {
     /// When there is no such host.
     pub fn network(&self, name: &str) -> Result<&Namespace> {
         Ok(&self.host(name)?.namespace)
+    }
+
+    /// A host's files, as they are seen from outside.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub fn root(&self, name: &str) -> Result<PathBuf> {
+        let first = self.host(name)?.init.pid();
+        Ok(PathBuf::from(format!("/proc/{}/root", first.as_raw_pid())))
     }
 
     /// Cuts a host's power: link down, and every process killed in one stroke. Whatever else the machine does, the two

@@ -34,6 +34,8 @@ pub struct Fellow {
 /// An agent's view, as far as it is looked at here.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AgentView {
+    /// What an operator must hear of.
+    pub alarm: Option<String>,
     /// Its thread's scheduling.
     pub scheduling: String,
     /// Who answers its probes.

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use detector::datapath::{Config, Datapath, EchoChoice, EchoMode, detach};
+use detector::datapath::{Config, Datapath, EchoChoice, EchoMode, Handled, detach};
 use detector_common::packet::health;
-use detector_lab::echo::{Host, PORT, pair_key};
+use detector_lab::echo::{Host, PORT, pair_key, probe};
 use detector_lab::mounts::BPFFS;
+use zerocopy::IntoBytes as _;
 
-use crate::net::{ASKER, Net, SUBJECT, in_a_net, subject, v4, v6};
+use crate::net::{ASKER, BOOT, Net, SUBJECT, in_a_net, subject, v4, v6};
 
 fn answered_by_the_socket(net: &Net, host: &Host, why: &str) -> Result<()> {
     let (_host, mode) = net.start(host)?;
@@ -80,6 +81,8 @@ fn a_hook_that_was_taken_away_costs_no_echo() -> Result<()> {
         let (_host, _) = net.start(&subject("tc"))?;
         let mut asker = net.asker(v4(3), v4(2))?;
         ensure!(asker.warm_up()?.health() == 0);
+        // The one who answers next is an ordinary process, on a machine that may be busy.
+        asker.socket().set_read_timeout(Some(Duration::from_secs(5)))?;
         net.subject.enter(|| detach(Path::new(BPFFS)))??;
         let deadline = Instant::now() + Duration::from_secs(1);
         // The kernel detaches a link in its own time.
@@ -95,6 +98,25 @@ fn a_hook_that_was_taken_away_costs_no_echo() -> Result<()> {
         ensure!(datapath.mode().0 == EchoMode::Tcx, "{}", datapath.mode().1);
         let echo = asker.ask()?.context("no echo after the hook was put back")?;
         ensure!(echo.health() == 0, "{echo:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_socket_knows_whom_the_agent_before_knew() -> Result<()> {
+    in_a_net(|net| {
+        drop(net.start(&subject("tc"))?);
+        let config = Config {
+            port: PORT,
+            echo: EchoChoice::User,
+            bpffs: BPFFS.into(),
+            members: Vec::new(),
+        };
+        let mut datapath = net.subject.enter(|| Datapath::open(&config))?;
+        datapath.set_me(SUBJECT, BOOT, 2)?;
+        let mut datagram = probe(ASKER, SUBJECT, 1 << 32).as_bytes().to_vec();
+        let handled = datapath.handle_datagram(&mut datagram, 1);
+        ensure!(handled == Handled::Reply, "{handled:?}");
         Ok(())
     })
 }

@@ -1,21 +1,30 @@
 //! What outlives the agent: program, link, maps and filters, through kills, other builds and cleanup.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::MapData;
+use aya::maps::{Array, MapData, MapType, Stack};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{SchedClassifier, TcAttachType};
-use detector::datapath::{Config, Datapath, EchoChoice, EchoMode, cleanup, pinned_keys_exist};
+use detector::datapath::{
+    Config, Datapath, EchoChoice, EchoMode, cleanup, pin_host_key, pinned_host_key, pinned_keys,
+};
+use detector::keys::HostKey;
+use detector::keys::record::KeyRecord;
 use detector_common::packet::{Packet, SIZE, kind};
 use detector_lab::echo::{Host, PORT, pair_key};
 use detector_lab::mounts::{BPFFS, in_own_mounts};
+use detector_lab::netns::Namespace;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::net::{ASKER, Net, SUBJECT, in_a_net, subject, v4};
+
+/// Below the BPF file system.
+const HOST_KEY: &str = "node-failure-detector/host-key";
 
 /// Everything of ours that the kernel holds for the subject, by id.
 fn held(net: &Net) -> Result<Vec<String>> {
@@ -299,14 +308,14 @@ fn cleanup_leaves_nothing() -> Result<()> {
     for (way, filters) in [("tc", 0), ("clsact", 1)] {
         in_a_net(|net| {
             ensure!(
-                !pinned_keys_exist(Path::new(BPFFS)),
+                pinned_keys(Path::new(BPFFS)).is_empty(),
                 "keys before there was an agent"
             );
             drop(net.start(&subject(way))?);
             let mut asker = net.asker(v4(3), v4(2))?;
             asker.warm_up()?;
             ensure!(
-                pinned_keys_exist(Path::new(BPFFS)),
+                pinned_keys(Path::new(BPFFS)) == [(ASKER, pair_key(SUBJECT, ASKER))].into(),
                 "no keys are left by an agent that was killed"
             );
             let removed = net.subject.enter(|| cleanup(Path::new(BPFFS)))??;
@@ -320,7 +329,7 @@ fn cleanup_leaves_nothing() -> Result<()> {
                 ensure!(Instant::now() < deadline, "{:#?}", held(net)?);
             }
             ensure!(asker.ask()?.is_none(), "an echo after cleanup");
-            ensure!(!pinned_keys_exist(Path::new(BPFFS)), "keys after cleanup");
+            ensure!(pinned_keys(Path::new(BPFFS)).is_empty(), "keys after cleanup");
             let again = net.subject.enter(|| cleanup(Path::new(BPFFS)))??;
             ensure!(
                 (again.links, again.filters, again.pins) == (0, 0, false),
@@ -385,6 +394,85 @@ fn a_program_without_keys_replaces_nobody() -> Result<()> {
         );
         let held = held(net)?;
         ensure!(hooks(&held).len() == 1, "{held:#?}");
+        Ok(())
+    })
+}
+
+fn record(node_uid: &str) -> KeyRecord {
+    KeyRecord {
+        node_uid: node_uid.to_owned(),
+        key: HostKey([7; 32]),
+    }
+}
+
+#[test]
+fn the_hosts_key_outlives_its_agent_and_is_replaced_whole() -> Result<()> {
+    in_own_mounts(|| {
+        let (bpffs, pin) = (Path::new(BPFFS), Path::new(BPFFS).join(HOST_KEY));
+        ensure!(pinned_host_key(bpffs)?.is_none());
+        let id = || -> Result<u32> { Ok(MapData::from_pin(&pin)?.info()?.id()) };
+        // As an agent left it that was killed while it pinned.
+        pin_host_key(bpffs, &record("half"))?;
+        std::fs::rename(&pin, Path::new(BPFFS).join("node-failure-detector/host-key-new"))?;
+        ensure!(pinned_host_key(bpffs)?.is_none());
+
+        pin_host_key(bpffs, &record("uid-1"))?;
+        let first = id()?;
+        for _ in 0..2 {
+            ensure!(pinned_host_key(bpffs)? == Some(record("uid-1")));
+        }
+        pin_host_key(bpffs, &record("uid-1"))?;
+        ensure!(id()? == first, "the same key was pinned anew");
+        pin_host_key(bpffs, &record("uid-2"))?;
+        ensure!(pinned_host_key(bpffs)? == Some(record("uid-2")));
+
+        let mode = std::fs::metadata(&pin)?.permissions().mode();
+        ensure!(mode & 0o777 == 0o600, "mode {mode:o}");
+        let kind = MapData::from_pin(&pin)?.info()?.map_type()?;
+        ensure!(kind == MapType::Stack, "{kind:?}, which bpftool dumps");
+        let pins = std::fs::read_dir(Path::new(BPFFS).join("node-failure-detector"))?;
+        let names: BTreeSet<_> = pins
+            .map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()))
+            .collect::<std::io::Result<_>>()?;
+        ensure!(
+            names == ["host-key", "layout-1"].map(str::to_owned).into(),
+            "{names:?}"
+        );
+        Namespace::create("bare")?.enter(|| cleanup(bpffs))??;
+        ensure!(pinned_host_key(bpffs)?.is_none());
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_no_key_of_ours_is_not_believed() -> Result<()> {
+    in_own_mounts(|| {
+        let (bpffs, pin) = (Path::new(BPFFS), Path::new(BPFFS).join(HOST_KEY));
+        let refused = |why: &str| -> Result<()> {
+            let error = pinned_host_key(bpffs).err().context("believed")?.reason();
+            ensure!(error.contains(why), "{error}");
+            std::fs::remove_file(&pin)?;
+            Ok(())
+        };
+        pin_host_key(bpffs, &record("uid-1"))?;
+        std::fs::set_permissions(&pin, std::fs::Permissions::from_mode(0o640))?;
+        refused("lets others in")?;
+        Array::<MapData, [u8; 4096]>::create(1, 0)?.pin(&pin)?;
+        refused("is no stack")?;
+        Stack::<MapData, [u8; 64]>::create(1, 0)?.pin(&pin)?;
+        refused("size")?;
+        Stack::<MapData, [u8; 4096]>::create(1, 0)?.pin(&pin)?;
+        refused("reading /sys/fs/bpf/node-failure-detector/host-key: No such file")?;
+        for (bytes, why) in [(b"\xff", "is no text"), (b"{", "not a key file")] {
+            let mut value = [0; 4096];
+            for (byte, given) in value.iter_mut().zip(bytes) {
+                *byte = *given;
+            }
+            let mut stack = Stack::<MapData, [u8; 4096]>::create(1, 0)?;
+            stack.push(value, 0)?;
+            stack.pin(&pin)?;
+            refused(why)?;
+        }
         Ok(())
     })
 }
