@@ -8,6 +8,8 @@
 //! [`Received::sender_time`] tells the order.
 
 mod channel;
+mod pending;
+mod plaintext;
 mod status;
 mod window;
 

@@ -17,25 +17,15 @@ use std::time::Duration;
 use detector_common::bucket;
 use detector_common::word::Word;
 
+use super::pending::{Pending, REPEAT, REPEAT_MAX};
+use super::plaintext::{Content, Plaintext};
 use super::window::{Ack, Window};
 use super::{Counts, Delivery, Refused, Transmit};
 use crate::identity::MemberId;
 use crate::keys::{PairSecret, SealingKey};
-use crate::message::{Message, Slot};
+use crate::message::Message;
 use crate::seal::{Header, open, seal};
 use crate::time::Instant;
-
-/// An unacknowledged message is repeated after this time, then after twice as much each time...
-const REPEAT: Duration = Duration::from_millis(20);
-
-/// ...but at least this often: a link that comes back is used within two windows of `lan`.
-const REPEAT_MAX: Duration = Duration::from_millis(200);
-
-/// What was not acknowledged for this long speaks of another time.
-const GIVE_UP: Duration = Duration::from_secs(5);
-
-/// A message that is sent once waits this long for the handshake: a greeting's period.
-const ONCE: Duration = Duration::from_secs(1);
 
 /// Hellos for which no reliable message waits are repeated at least this often.
 const HELLO_MAX: Duration = Duration::from_secs(1);
@@ -46,24 +36,6 @@ const ACK_DELAY: Duration = Duration::from_millis(5);
 /// Messages that wait for one peer: one a slot, so a steward that asks about 64 subjects at once fits.
 const MAX_PENDING: usize = 64;
 
-/// Counters remembered of one message: a repeat every 200 ms for [`GIVE_UP`], and the first four.
-const MAX_TRIES: usize = 32;
-
-/// Flags of the type byte of the plaintext; a message's own type follows in its encoding.
-mod content {
-    /// Nothing but time and acknowledgement.
-    pub(super) const EMPTY: u8 = 0;
-    /// The same, as the answer to a hello: is answered with anything.
-    pub(super) const ANSWER: u8 = 1;
-    /// A message.
-    pub(super) const ONCE: u8 = 2;
-    /// A message that waits for its acknowledgement.
-    pub(super) const RELIABLE: u8 = 3;
-}
-
-/// Sender's time, acknowledgement, content.
-const INNER: usize = 8 + 16 + 1;
-
 /// The peer's side, once adopted.
 struct Life {
     incarnation: u64,
@@ -72,27 +44,6 @@ struct Life {
     /// What it seals for us.
     opening: SealingKey,
     window: Window,
-}
-
-struct Pending {
-    slot: Slot,
-    encoded: Vec<u8>,
-    delivery: Delivery,
-    /// When it was given to us: the ages in it count from here, however often it is repeated.
-    since: Instant,
-    due: Instant,
-    interval: Duration,
-    counters: Vec<u64>,
-}
-
-impl Pending {
-    fn expiry(&self) -> Instant {
-        self.since
-            + match self.delivery {
-                Delivery::Once => ONCE,
-                Delivery::Reliable => GIVE_UP,
-            }
-    }
 }
 
 /// What a datagram brought.
@@ -185,17 +136,7 @@ impl Channel {
             self.pending.pop_front();
             counts.dropped += 1;
         }
-        let mut encoded = Vec::new();
-        message.encode(&mut encoded);
-        self.pending.push_back(Pending {
-            slot,
-            encoded,
-            delivery,
-            since: now,
-            due: now,
-            interval: REPEAT,
-            counters: Vec::new(),
-        });
+        self.pending.push_back(Pending::new(message, delivery, now));
     }
 
     /// Checks and opens a datagram with this peer as its sender.
@@ -220,10 +161,10 @@ impl Channel {
             derived = self.opening_key(header.sender_incarnation, self.incarnation);
             &derived
         };
-        let plaintext = open(key, header, sealed).ok_or(Refused::Tag)?;
-        let inner = Inner::decode(&plaintext).ok_or(Refused::Content)?;
+        let opened = open(key, header, sealed).ok_or(Refused::Tag)?;
+        let plaintext = Plaintext::decode(&opened).ok_or(Refused::Content)?;
         if known.is_none() {
-            if inner.ack.highest <= self.adopted_at {
+            if plaintext.ack.highest <= self.adopted_at {
                 return Err(Refused::Retired);
             }
             self.adopt(header.sender_incarnation, now);
@@ -233,16 +174,16 @@ impl Channel {
             return Err(Refused::Replay);
         }
         self.pending
-            .retain(|pending| !pending.counters.iter().any(|counter| inner.ack.covers(*counter)));
-        match inner.content {
-            content::ANSWER => self.ack_due = now,
-            content::RELIABLE => self.ack_due = self.ack_due.min(now + ACK_DELAY),
-            _ => {}
+            .retain(|pending| !pending.is_acknowledged(plaintext.ack));
+        match plaintext.content {
+            Content::Answer => self.ack_due = now,
+            Content::Reliable => self.ack_due = self.ack_due.min(now + ACK_DELAY),
+            Content::Empty | Content::Once => {}
         }
         Ok(Opened {
             incarnation: header.sender_incarnation,
-            sender_time: inner.time,
-            message: inner.message(),
+            sender_time: plaintext.time,
+            message: plaintext.into_message(),
         })
     }
 
@@ -274,7 +215,11 @@ impl Channel {
                 highest: header.counter,
                 seen: 1,
             };
-            out.extend(self.seal(&key, header.sender_incarnation, ack, now, content::ANSWER, &[]));
+            out.extend(self.seal(
+                &key,
+                header.sender_incarnation,
+                &Plaintext::without_message(now, ack, Content::Answer),
+            ));
         } else if self.peer_incarnation() == Some(header.sender_incarnation) {
             self.ack_due = now;
         } else {
@@ -314,18 +259,9 @@ impl Channel {
         }
         for mut pending in std::mem::take(&mut self.pending) {
             if pending.due <= now {
-                let content = match pending.delivery {
-                    Delivery::Once => content::ONCE,
-                    Delivery::Reliable => content::RELIABLE,
-                };
-                counts.repeated += u64::from(!pending.counters.is_empty());
-                out.extend(self.seal_to_life(pending.since, content, &pending.encoded));
-                pending.due = now + pending.interval;
-                pending.interval = (pending.interval * 2).min(REPEAT_MAX);
-                if pending.counters.len() == MAX_TRIES {
-                    pending.counters.remove(0);
-                }
-                pending.counters.push(self.counter);
+                counts.repeated += u64::from(pending.was_sent());
+                out.extend(self.seal_to_life(pending.since, pending.content(), &pending.encoded));
+                pending.sent(self.counter, now);
                 if pending.delivery == Delivery::Once {
                     continue;
                 }
@@ -333,7 +269,7 @@ impl Channel {
             self.pending.push_back(pending);
         }
         if self.ack_due <= now {
-            out.extend(self.seal_to_life(now, content::EMPTY, &[]));
+            out.extend(self.seal_to_life(now, Content::Empty, &[]));
         }
     }
 
@@ -364,25 +300,35 @@ impl Channel {
 
     fn hello(&mut self, now: Instant) -> Option<Transmit> {
         let key = self.sealing_key(0);
-        self.seal(&key, 0, Ack::default(), now, content::EMPTY, &[])
+        self.seal(
+            &key,
+            0,
+            &Plaintext::without_message(now, Ack::default(), Content::Empty),
+        )
     }
 
-    fn seal_to_life(&mut self, time: Instant, content: u8, message: &[u8]) -> Option<Transmit> {
+    fn seal_to_life(&mut self, time: Instant, content: Content, message: &[u8]) -> Option<Transmit> {
         let life = self.life.as_ref()?;
         let (key, incarnation, ack) = (life.sealing.clone(), life.incarnation, life.window.ack());
         // Each datagram tells what was seen until now.
         self.ack_due = Instant::NEVER;
-        self.seal(&key, incarnation, ack, time, content, message)
+        self.seal(
+            &key,
+            incarnation,
+            &Plaintext {
+                time,
+                ack,
+                content,
+                message,
+            },
+        )
     }
 
     fn seal(
         &mut self,
         key: &SealingKey,
         receiver_incarnation: u64,
-        ack: Ack,
-        time: Instant,
-        content: u8,
-        message: &[u8],
+        plaintext: &Plaintext,
     ) -> Option<Transmit> {
         self.counter += 1;
         let header = Header {
@@ -392,15 +338,9 @@ impl Channel {
             receiver_incarnation,
             counter: self.counter,
         };
-        let mut plaintext = Vec::with_capacity(INNER + message.len());
-        for word in [time.0, ack.highest, ack.seen] {
-            plaintext.extend(word.to_be_bytes());
-        }
-        plaintext.push(content);
-        plaintext.extend(message);
         Some(Transmit {
             to: self.address,
-            bytes: seal(key, &header, &plaintext)?,
+            bytes: seal(key, &header, &plaintext.encode())?,
         })
     }
 
@@ -412,41 +352,5 @@ impl Channel {
     fn opening_key(&self, sender_incarnation: u64, receiver_incarnation: u64) -> SealingKey {
         self.secret
             .sealing_key(self.peer, sender_incarnation, receiver_incarnation)
-    }
-}
-
-/// The plaintext.
-struct Inner<'a> {
-    time: Instant,
-    ack: Ack,
-    content: u8,
-    body: &'a [u8],
-}
-
-impl<'a> Inner<'a> {
-    fn decode(plaintext: &'a [u8]) -> Option<Self> {
-        let (words, rest) = plaintext.split_first_chunk::<24>()?;
-        let [time, highest, seen] = words.as_chunks::<8>().0 else {
-            return None;
-        };
-        let (content, body) = rest.split_first()?;
-        let inner = Self {
-            time: Instant(u64::from_be_bytes(*time)),
-            ack: Ack {
-                highest: u64::from_be_bytes(*highest),
-                seen: u64::from_be_bytes(*seen),
-            },
-            content: *content,
-            body,
-        };
-        match inner.content {
-            content::EMPTY | content::ANSWER => inner.body.is_empty().then_some(inner),
-            content::ONCE | content::RELIABLE => Some(inner),
-            _ => None,
-        }
-    }
-
-    fn message(&self) -> Option<Vec<u8>> {
-        matches!(self.content, content::ONCE | content::RELIABLE).then(|| self.body.to_vec())
     }
 }
