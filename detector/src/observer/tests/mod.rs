@@ -7,7 +7,9 @@
     reason = "a test that breaks its own premise may panic"
 )]
 
+mod ability;
 mod bounds;
 mod evidence;
-mod safety;
+mod lives;
+mod losses;
 mod world;

@@ -199,6 +199,15 @@ impl World {
         self.now = end;
     }
 
+    /// Runs until `node` has just sent a probe to `subject`.
+    pub(super) fn until_probe(&mut self, node: usize, subject: usize) {
+        let sent = |world: &Self| world.nodes[node].probes.get(&id(subject)).map_or(0, Vec::len);
+        let before = sent(self);
+        while sent(self) == before {
+            assert!(self.step(u64::MAX));
+        }
+    }
+
     /// One event; false: none before `end`.
     pub(super) fn step(&mut self, end: u64) -> bool {
         let due = |node: &Node| match node.observer.poll_timeout() {
