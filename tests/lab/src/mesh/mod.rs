@@ -18,16 +18,16 @@ mod record;
 mod relay;
 mod roster;
 mod view;
+mod wait;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use detector::identity::{BootId, MemberId};
+use anyhow::{Context, Result, anyhow, ensure};
+use detector::identity::BootId;
 use detector::incident::Entry;
 use detector::realtime::thread;
 use rustix::process::Signal;
@@ -42,7 +42,6 @@ use crate::link::LinkSwitch;
 use crate::netns::{Bridge, Namespace};
 use crate::power::{self, Power};
 use crate::progress::Progress;
-use crate::service::last_lines;
 
 pub use self::options::MeshOptions;
 pub use self::places::{Family, MAX_NODES, Role, STEWARDS};
@@ -53,10 +52,6 @@ pub use crate::power::Strike;
 
 /// From the start of all processes until everybody hears everybody, on two cores that have other things to do.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// How often a wait asks the stewards.
-const LOOK: Duration = Duration::from_millis(50);
-/// How often a wait for a verdict reads the files: times are in them, so this only delays what follows.
-const GLANCE: Duration = Duration::from_millis(10);
 
 /// A running mesh; it ends with this value, or with the thread that made it.
 #[derive(Debug)]
@@ -267,73 +262,6 @@ impl Mesh {
         view::ask(&self.files.socket(name))
     }
 
-    /// Waits until every steward says that all members that are on are Alive in their present boot, heard by all their
-    /// observers.
-    ///
-    /// # Errors
-    /// When it is not so within the limit: what is missing, and the last lines of the log that may tell why.
-    pub fn await_ready(&mut self, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let Some((host, missing)) = self.missing()? else {
-                return Ok(());
-            };
-            if Instant::now() > deadline {
-                bail!(
-                    "not ready after {} s: {host}: {missing}\n{}",
-                    limit.as_secs_f32(),
-                    last_lines(&self.files.log(&host), 12)
-                );
-            }
-            std::thread::sleep(LOOK);
-        }
-    }
-
-    /// Waits until every steward says this of a member.
-    ///
-    /// # Errors
-    /// When it is not so within the limit: what the last look saw.
-    pub fn await_each(
-        &mut self,
-        node: &str,
-        limit: Duration,
-        is_so: impl Fn(&detector::judge::SubjectStatus) -> bool,
-    ) -> Result<()> {
-        let member = MemberId::of_node(node);
-        let deadline = Instant::now() + limit;
-        loop {
-            let names: Vec<_> = self.stewards().map(str::to_owned).collect();
-            let mut seen = Vec::new();
-            for name in names {
-                seen.push(self.steward(&name)?.of(member).copied());
-            }
-            if seen.iter().all(|status| status.as_ref().is_some_and(&is_so)) {
-                return Ok(());
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "{node} after {} s: {seen:#?}",
-                limit.as_secs_f32()
-            );
-            std::thread::sleep(LOOK);
-        }
-    }
-
-    /// Waits until every steward has declared this death, or the limit is over; gives the verdicts by steward.
-    ///
-    /// # Errors
-    /// When the incidents cannot be read.
-    pub fn await_verdicts(&mut self, death: &Death, limit: Duration) -> Result<BTreeMap<String, Entry>> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let told = self.record.verdicts(death)?;
-            if told.len() >= usize::from(STEWARDS) || Instant::now() > deadline {
-                return Ok(told);
-            }
-            std::thread::sleep(GLANCE);
-        }
-    }
-
     /// Everything the stewards have recorded so far, by file and then by time.
     ///
     /// # Errors
@@ -387,32 +315,6 @@ impl Mesh {
         let host = Host::boot(&self.files, &self.options, place, namespace, group)?;
         self.hosts.push(host);
         Ok(())
-    }
-
-    /// Who says that something is missing until all that is on lives, and what; None: nothing.
-    fn missing(&mut self) -> Result<Option<(String, String)>> {
-        for host in &mut self.hosts {
-            host.check(&self.files)?;
-        }
-        let on = self.hosts.iter().filter(|host| host.power != Power::Off);
-        let agents = on.filter(|host| host.place.role == Role::Agent);
-        let boots = agents
-            .map(|host| {
-                let name = host.place.name.clone();
-                (MemberId::of_node(&name), (name, host.boot))
-            })
-            .collect();
-        for steward in self.stewards() {
-            let missing = match self.steward(steward) {
-                Ok(view) => view.missing(&boots),
-                // It may not listen yet.
-                Err(error) => Some(format!("{error:#}")),
-            };
-            if let Some(missing) = missing {
-                return Ok(Some((steward.to_owned(), missing)));
-            }
-        }
-        Ok(None)
     }
 }
 
