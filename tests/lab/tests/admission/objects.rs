@@ -51,7 +51,7 @@ metadata: {name: ours, labels: {kubernetes.io/service-name: none, endpointslice.
 addressType: IPv4
 ports: [{port: 80}]
 endpoints:
-- {addresses: [10.1.1.1], nodeName: own, conditions: {ready: true, serving: true}, targetRef: {kind: Pod, name: a, uid: u1}}
+- {addresses: [10.1.1.1], nodeName: own, zone: z, hostname: a, hints: {forZones: [{name: z}]}, conditions: {ready: true, serving: true}, targetRef: {kind: Pod, name: a, uid: u1}}
 - {addresses: [10.1.1.2], nodeName: own, conditions: {ready: false, serving: true}}
 ---
 apiVersion: discovery.k8s.io/v1

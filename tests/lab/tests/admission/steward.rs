@@ -92,6 +92,7 @@ fn nodes(account: &mut Account<'_>) {
         ("labels", metadata("labels", json!({"a": "b"}))),
         ("annotations", metadata("annotations", json!({"a": "b"}))),
         ("finalizers", metadata("finalizers", json!(["a.b/c"]))),
+        ("owners", owners()),
     ];
     for (message, body) in cases {
         account.refused("steward-node-status", message, status, STRATEGIC, body);
@@ -203,9 +204,34 @@ fn slices(account: &mut Account<'_>) {
             set("/endpoints/0/targetRef/uid", json!("u2")),
         ),
         (
+            "targets",
+            ("PATCH", ours),
+            set("/endpoints/0/targetRef/name", json!("b")),
+        ),
+        (
+            "hints",
+            ("PATCH", ours),
+            set("/endpoints/0/hints/forZones/0/name", json!("y")),
+        ),
+        (
+            "zones, host names",
+            ("PATCH", ours),
+            set("/endpoints/0/zone", json!("y")),
+        ),
+        (
+            "finalizers",
+            ("PATCH", ours),
+            set("/metadata/finalizers", json!(["a.b/c"])),
+        ),
+        (
             "ready only from true to false",
             ("PATCH", ours),
             set("/endpoints/1/conditions/ready", json!(true)),
+        ),
+        (
+            "ready only from true to false",
+            ("PATCH", ours),
+            json!([{"op": "remove", "path": "/endpoints/1/conditions/ready"}]),
         ),
         (
             "other conditions",
