@@ -12,17 +12,28 @@ fn holds(court: &Court) -> Vec<(Option<crate::identity::MemberId>, Option<Hold>)
     court.judgements.iter().filter_map(held).collect()
 }
 
-/// `dead` lose their power at once; everybody else reports all of them until `until`.
-fn crash_all(court: &mut Court, dead: &[usize], until: u64) {
-    let echo = court.now;
+/// They lose their power at once.
+fn strike(court: &mut Court, dead: &[usize]) {
     for number in dead {
         court.awake.remove(number);
         court.seen.remove(number);
     }
+}
+
+/// Until `until` everybody else reports all of these, each group with its last echo.
+fn report_until(court: &mut Court, dead: &[(&[usize], u64)], until: u64) {
     while court.now < until {
         court.run_to(court.now + 10);
-        report_all(court, dead, echo);
+        for (group, echo) in dead {
+            report_all(court, group, *echo);
+        }
     }
+}
+
+fn crash_all(court: &mut Court, dead: &[usize], until: u64) {
+    let echo = court.now;
+    strike(court, dead);
+    report_until(court, &[(dead, echo)], until);
 }
 
 fn report_all(court: &mut Court, dead: &[usize], echo: u64) {
@@ -65,10 +76,7 @@ fn more_than_a_third_at_once_is_a_storm() {
         court.say(subject, Message::Greeting(Court::greeting(subject)));
     }
     let until = court.now + 200;
-    while court.now < until {
-        court.run_to(court.now + 10);
-        report_all(&mut court, &[0], echo);
-    }
+    report_until(&mut court, &[(&[0], echo)], until);
     assert!(court.died(0));
     assert_eq!(holds(&court), [(None, Some(Hold::Storm)), (None, None)]);
 }
@@ -81,15 +89,8 @@ fn a_storm_takes_back_what_was_judged_before_it() {
     assert_eq!(court.verdict(0), Verdict::Dead);
     let second = court.now;
     let more: Vec<usize> = (1..6).collect();
-    for number in &more {
-        court.awake.remove(number);
-        court.seen.remove(number);
-    }
-    while court.now < second + 300 {
-        court.run_to(court.now + 10);
-        report_all(&mut court, &more, second);
-        report_all(&mut court, &[0], echo);
-    }
+    strike(&mut court, &more);
+    report_until(&mut court, &[(&more, second), (&[0], echo)], second + 300);
     assert_eq!(court.verdict(0), Verdict::Partial);
     assert!(more.iter().all(|number| !court.died(*number)));
 }
@@ -107,15 +108,8 @@ fn seven_then_six(condemn: bool) -> usize {
     }
     let six: Vec<usize> = (7..13).collect();
     let more = court.now;
-    for number in &six {
-        court.awake.remove(number);
-        court.seen.remove(number);
-    }
-    while court.now < more + 300 {
-        court.run_to(court.now + 10);
-        report_all(&mut court, &seven, echo);
-        report_all(&mut court, &six, more);
-    }
+    strike(&mut court, &six);
+    report_until(&mut court, &[(&seven, echo), (&six, more)], more + 300);
     six.iter().filter(|number| court.died(**number)).count()
 }
 
@@ -198,10 +192,7 @@ fn a_late_tick_drops_all_silence_of_before() {
     assert!(!court.died(0));
     assert_eq!(holds(&court), [(None, Some(Hold::LateTick))]);
     let until = court.now + 100;
-    while court.now < until {
-        court.run_to(court.now + 10);
-        report_all(&mut court, &[0], began);
-    }
+    report_until(&mut court, &[(&[0], began)], until);
     assert!(court.died(0), "by fresh reports");
     assert_eq!(holds(&court), [(None, Some(Hold::LateTick)), (None, None)]);
     assert_eq!(court.judge.counters().late_ticks, 1);

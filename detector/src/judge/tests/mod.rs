@@ -7,6 +7,7 @@
     reason = "a test may panic"
 )]
 
+mod degraded;
 mod guards;
 mod law;
 mod looks;
@@ -31,6 +32,9 @@ use crate::time::Instant;
 const MS: u64 = 1_000_000;
 /// The steward's clock at the court's time 0.
 const EPOCH: u64 = 1_000_000 * MS;
+
+/// The observers of member 0 of nine.
+const OTHERS: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)

@@ -1,11 +1,10 @@
 //! Which words count as silence, and which do not.
 
-use super::{Court, EPOCH, MS, boot, member, ms};
+use super::{Court, EPOCH, MS, OTHERS, boot, member, ms};
 use crate::judgement::{Ask, Verdict};
 use crate::message::{Ability, Message};
 use crate::time::Instant;
 
-const OTHERS: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 const FIVE: [usize; 5] = [1, 2, 3, 4, 5];
 const LATE: u64 = 3_000;
 
