@@ -9,7 +9,7 @@ use detector_common::state::{PeerKey, PeerState};
 
 use crate::identity::{BootId, IncidentId, MemberId};
 use crate::message::{Hint, Sighting};
-use crate::profile::{MAX_LOOKS, PROBE_INTERVAL, REPORT_TAIL, probe_interval};
+use crate::profile::{MAX_LOOKS, OUTAGE, PROBE_INTERVAL, REPORT_TAIL, probe_interval};
 use crate::time::Instant;
 
 use super::loss::LossEstimate;
@@ -282,7 +282,8 @@ impl Subject {
                 counted: false,
             });
         }
-        if probe.slot {
+        let outage = self.echoed.is_some_and(|echoed| probe.at.since(echoed) >= OUTAGE);
+        if probe.slot && !outage {
             self.loss.record(true);
         }
     }

@@ -318,3 +318,20 @@ fn a_look_at_somebody_elses_subject_says_so() {
     let (_, report) = answer(&world, 0, 5).unwrap();
     assert_eq!((report.ability, report.losses.len()), (Ability::NotObserver, 0));
 }
+
+#[test]
+fn an_outage_is_no_loss_rate() {
+    // Three nodes: the second outage follows a return that is too short to measure anything.
+    let mut world = World::settled(3);
+    world.kill(2);
+    world.run(ms(10_000));
+    world.cut.clear();
+    world.run(ms(200));
+    world.kill(2);
+    world.run(ms(300));
+    for node in 0..2 {
+        let report = world.last_report(node, 2).unwrap();
+        assert!(report.losses.len() >= 12, "{}", report.losses.len());
+        assert!(report.loss < 0.35, "node {node}: {}", report.loss);
+    }
+}
