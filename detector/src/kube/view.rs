@@ -212,7 +212,21 @@ struct Volume {
     name: String,
     persistent_volume_claim: Option<ClaimSource>,
     ephemeral: Option<serde::de::IgnoredAny>,
+    /// Any other.
+    #[serde(flatten)]
+    source: BTreeMap<String, serde::de::IgnoredAny>,
 }
+
+/// Sources of volumes that each node has for itself, or that nobody writes.
+const LOCAL: [&str; 7] = [
+    "emptyDir",
+    "configMap",
+    "secret",
+    "downwardAPI",
+    "projected",
+    "image",
+    "hostPath",
+];
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -265,6 +279,10 @@ impl PodView {
             ready: has("Ready", "True", None),
             marked: has("DisruptionTarget", "True", Some(names::REASON)),
             claims: self.spec.volumes.iter().filter_map(claim).collect(),
+            shared_volume: self.spec.volumes.iter().any(|volume| {
+                let mut sources = volume.source.keys();
+                sources.any(|source| !LOCAL.contains(&source.as_str()))
+            }),
             tolerations: self.spec.tolerations.clone(),
         }
     }
@@ -524,9 +542,27 @@ mod tests {
             Some("ReplicaSet")
         );
         assert_eq!(pod.claims, ["data", "web-0-c"]);
+        assert!(!pod.shared_volume);
         assert!(pod.ready && !pod.marked, "another's mark is not ours");
         assert!(!pod.is_static && !pod.finished && !pod.terminating);
         assert_eq!(pod.tolerations[0].operator.as_deref(), Some("Exists"));
+    }
+
+    #[test]
+    fn volumes_that_another_node_could_write() {
+        for (source, shared) in [
+            ("emptyDir", false),
+            ("configMap", false),
+            ("hostPath", false),
+            ("iscsi", true),
+            ("nfs", true),
+            ("csi", true),
+            ("a source of tomorrow", true),
+        ] {
+            let volumes = json!([{"name": "a", "emptyDir": {}}, {"name": "b", source: {}}]);
+            let pod: PodView = view(&json!({"spec": {"volumes": volumes}}));
+            assert_eq!(pod.pod().shared_volume, shared, "{source}");
+        }
     }
 
     #[test]

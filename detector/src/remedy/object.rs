@@ -125,6 +125,8 @@ pub struct Pod {
     pub marked: bool,
     /// Names of the PersistentVolumeClaims it mounts, generic ephemeral ones included.
     pub claims: Vec<String>,
+    /// Has a volume that is neither a claim nor local to its node: two nodes can write it, and nothing locks it.
+    pub shared_volume: bool,
     /// All of them.
     pub tolerations: Vec<Toleration>,
 }

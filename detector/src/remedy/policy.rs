@@ -77,6 +77,9 @@ pub fn fate(pod: &Pod, namespace: Namespace, shared_claims: bool) -> Fate {
     if !pod.owner.as_ref().is_some_and(is_allowed) {
         return Fate::Spare(spared_owner(pod.owner.as_ref()));
     }
+    if pod.shared_volume {
+        return Fate::Spare("has a volume of its own that another node could write as well");
+    }
     if !pod.claims.is_empty() && !shared_claims {
         return Fate::Spare("has a claim that is not known to be ReadWriteMany");
     }
@@ -202,6 +205,7 @@ mod tests {
             with(|pod| pod.claims = vec!["data".into()]),
             Fate::Spare(_)
         ));
+        assert!(matches!(with(|pod| pod.shared_volume = true), Fate::Spare(_)));
         assert!(matches!(with(|pod| pod.opted_out = true), Fate::Ignore(_)));
         assert!(matches!(with(|pod| pod.finished = true), Fate::Ignore(_)));
     }
