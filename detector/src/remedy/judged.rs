@@ -24,7 +24,12 @@ impl Remedy {
         if is_new {
             let generation = self.calls.generation();
             let mut case = Case::new(incident, boot, at, generation);
-            case.moved = self.cases.remove(&subject).and_then(|old| old.moved);
+            if let Some(old) = self.cases.remove(&subject) {
+                // A verdict that does not condemn goes on: none may follow, and the way back needs one.
+                let goes_on = |verdict: &Verdict| !matches!(verdict, Verdict::Dead | Verdict::Leaving);
+                case.verdict = old.verdict.filter(goes_on);
+                (case.moved, case.back) = (old.moved, old.back);
+            }
             self.cases.insert(subject, case);
         }
         self.record(subject, Step::Suspected, at);

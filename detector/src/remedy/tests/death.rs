@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::judge::INCIDENT;
 use super::world::{World, id, kind, ms, steps};
+use crate::identity::BootId;
 use crate::incident::{Step, Write};
-use crate::judgement::Verdict;
+use crate::judgement::{Causes, Evidence, Judgement, Verdict};
 use crate::message::Farewell;
 use crate::remedy::Mode;
 use crate::remedy::command::{Answer, ApiEvent, Call, Outcome};
@@ -279,6 +281,49 @@ fn a_node_that_flaps_is_condemned_anew_and_returns_later() {
     world.good("n0", 100);
     world.run(ms(1_000));
     assert!(!world.nodes["n0"].is_tainted());
+}
+
+#[test]
+fn a_suspicion_on_the_way_back_does_not_keep_the_taint() {
+    let mut world = World::new(9, 1, Mode::Enforce);
+    world.run(ms(100));
+    world.kill_node("n0");
+    world.run(ms(3_000));
+    let rebooted = BootId(0xb008);
+    world.judge(&changed(&world, Verdict::Alive, rebooted));
+    world.run(ms(100));
+    // It ends by itself: no other verdict follows.
+    world.judge(&Judgement::EarlyWarning {
+        subject: id("n0"),
+        boot: rebooted,
+        incident: INCIDENT,
+        at: world.now,
+    });
+    world.run(ms(100));
+    world.judge(&Judgement::Good {
+        subject: id("n0"),
+        boot: rebooted,
+        rounds: 50,
+        at: world.now,
+    });
+    world.run(ms(10_000));
+    assert!(!world.nodes["n0"].is_tainted());
+    assert_eq!(world.entries(), []);
+}
+
+/// A verdict about another boot of `n0` than the first.
+fn changed(world: &World, verdict: Verdict, boot: BootId) -> Judgement {
+    Judgement::Changed {
+        subject: id("n0"),
+        boot,
+        incident: None,
+        verdict,
+        causes: Causes::NONE,
+        evidence: Evidence::default(),
+        farewell: None,
+        longest_silence: Duration::ZERO,
+        at: world.now,
+    }
 }
 
 #[test]
