@@ -109,6 +109,7 @@ pub struct Remedy {
     pretended: BTreeMap<MemberId, Pretended>,
     slices: SliceIndex,
     book: Book,
+    /// Until the switch was read.
     paused: bool,
     cases: BTreeMap<MemberId, Case>,
     flaps: BTreeMap<MemberId, Vec<Instant>>,
@@ -137,7 +138,7 @@ impl Remedy {
             pretended: BTreeMap::new(),
             slices: SliceIndex::default(),
             book: Book::default(),
-            paused: false,
+            paused: true,
             cases: BTreeMap::new(),
             flaps: BTreeMap::new(),
             tells: BTreeMap::new(),

@@ -8,10 +8,20 @@ use crate::remedy::command::{Guard, Standing};
 use crate::time::Instant;
 
 /// The newest verdict about each subject.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdicts {
     of: BTreeMap<MemberId, (BootId, Verdict)>,
     paused: bool,
+}
+
+impl Default for Verdicts {
+    /// None, and paused until the switch was read.
+    fn default() -> Self {
+        Self {
+            of: BTreeMap::new(),
+            paused: true,
+        }
+    }
 }
 
 impl Verdicts {
@@ -83,6 +93,7 @@ mod tests {
 
     fn verdicts(boot: BootId, verdict: Verdict) -> Verdicts {
         let mut verdicts = Verdicts::default();
+        verdicts.pause(false);
         verdicts.note(&Judgement::Changed {
             subject: SUBJECT,
             boot,
@@ -134,7 +145,16 @@ mod tests {
         let mut paused = dead;
         paused.pause(true);
         assert!(!allowed(&paused, Standing::Dead));
-        let nobody = Verdicts::default();
+        let unread = Verdicts {
+            paused: Verdicts::default().paused,
+            ..paused.clone()
+        };
+        assert!(
+            !allowed(&unread, Standing::Dead),
+            "paused until the switch was read"
+        );
+        let mut nobody = Verdicts::default();
+        nobody.pause(false);
         assert!(!allowed(&nobody, Standing::Dead) && !allowed(&nobody, Standing::Back));
     }
 

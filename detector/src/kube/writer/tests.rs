@@ -59,6 +59,7 @@ async fn bench(scenarios: Vec<Scenario>) -> Bench {
     let double = Double::start(scenarios).await;
     let verdicts: Arc<Mutex<Verdicts>> = Arc::default();
     verdicts.lock().unwrap().note(&changed(Verdict::Dead));
+    verdicts.lock().unwrap().pause(false);
     let (sender, answers) = mpsc::channel(8);
     let writer = Writer::new(
         Arc::clone(&double.servers),

@@ -149,6 +149,20 @@ fn the_switch_stops_writes_at_any_step_and_lets_them_begin_anew() {
 }
 
 #[test]
+fn nothing_is_written_before_the_switch_was_read() {
+    let mut world = World::new(9, 1, Mode::Enforce);
+    world.switch_fails = true;
+    world.run(ms(100));
+    world.kill_node("n0");
+    world.run(ms(3_000));
+    assert_eq!(world.kinds(), Vec::<&str>::new());
+    world.switch_fails = false;
+    world.show(&ApiEvent::Paused(None));
+    world.run(ms(15_000));
+    assert_eq!(world.terminating("n0").len(), 2);
+}
+
+#[test]
 fn what_opted_out_is_not_even_marked_and_its_endpoint_stays() {
     let mut world = World::new(9, 1, Mode::Enforce);
     world.pods.get_mut("uid-n0-web-a").unwrap().1.opted_out = true;

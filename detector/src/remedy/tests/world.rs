@@ -11,7 +11,7 @@ use crate::remedy::command::{ApiEvent, Call, Command, LedgerState, Outcome, Requ
 use crate::remedy::ledger::{self, Ledger};
 use crate::remedy::object::{Endpoint, Node, Owner, Pod, PodRef, Slice, Taint};
 use crate::remedy::verdicts::Verdicts;
-use crate::remedy::{Config, Mode, Remedy};
+use crate::remedy::{Config, Mode, Remedy, pause};
 use crate::roster::{Member, PublicKey, Roster, StewardEntry};
 use crate::time::{Instant, Wall};
 
@@ -64,6 +64,8 @@ pub(super) struct World {
     pub(super) reads_of_ledger: usize,
     /// Whether the judge answers looks.
     pub(super) answers_looks: bool,
+    /// The watch of the pause switch brings nothing.
+    pub(super) switch_fails: bool,
     /// The steward that wrote it dies with this write done (counted from 1), its answer lost.
     pub(super) kill_after: Option<usize>,
     pub(super) latency: Duration,
@@ -105,6 +107,7 @@ impl World {
             watches: true,
             reads_of_ledger: 0,
             answers_looks: true,
+            switch_fails: false,
             kill_after: None,
             latency: ms(5),
             mode,
@@ -288,7 +291,13 @@ impl World {
 
     fn deliver(&mut self, to: usize, post: Post) {
         match post {
-            Post::Api(event) => self.with(to, |remedy, now| remedy.handle_api(event, now)),
+            Post::Api(ApiEvent::Paused(_)) if self.switch_fails => {}
+            Post::Api(event) => {
+                if let (ApiEvent::Paused(value), Some(steward)) = (&event, self.stewards.get_mut(to)) {
+                    steward.verdicts.pause(pause::is_paused(value.as_deref()));
+                }
+                self.with(to, |remedy, now| remedy.handle_api(event, now));
+            }
             Post::Judgement(judgement) => {
                 if let Some(steward) = self.stewards.get_mut(to) {
                     steward.verdicts.note(&judgement);

@@ -3,6 +3,7 @@
 use detector::judgement::Judgement;
 use detector::remedy::Remedy;
 use detector::remedy::command::{ApiEvent, Command, Outcome, Request};
+use detector::remedy::pause;
 use detector::time::Instant;
 
 use super::actions::still_until;
@@ -228,6 +229,11 @@ impl Cluster {
             return;
         };
         let local = self.world.clock(self.seats[seat].host);
+        if let ApiEvent::Paused(value) = &event {
+            self.seats[seat]
+                .verdicts
+                .pause(pause::is_paused(value.as_deref()));
+        }
         if let Some(remedy) = &mut self.seats[seat].remedy {
             remedy.handle_api(event, local);
             self.settle(seat);
