@@ -81,6 +81,10 @@ pub const LOSS_FLOOR: f64 = 0.02;
 /// Estimated loss of a link that was never measured: doubt makes a verdict slower, never faster.
 pub const LOSS_UNKNOWN: f64 = 0.5;
 
+/// Losses later than this after the newest echo are an outage's, and say nothing of the link: else a short return from it
+/// would leave a link on which no silence weighs enough.
+pub const OUTAGE: Duration = ms(500);
+
 /// The loss estimate is the mean over this time, frozen at the first loss of a suspicion.
 pub const LOSS_MEMORY: Duration = ms(2_000);
 
@@ -94,8 +98,8 @@ pub const GREETING: Duration = ms(1_000);
 /// A steward that has heard less than half of the known members in this time is itself the minority.
 pub const MAJORITY_WINDOW: Duration = ms(2_000);
 
-/// It repeats that as long as nobody asks: half of the time for which it is believed.
-pub const UNHEARD_REPEAT: Duration = ms(5_000);
+/// It repeats that as long as nobody asks: twice in the time for which it is believed.
+pub const UNHEARD_REPEAT: Duration = ms(2_000);
 
 /// The agent's stamp in the kernel's map is refreshed this often: the echoes carry its age.
 pub const STAMP_INTERVAL: Duration = ms(100);
@@ -185,9 +189,17 @@ pub const PARTIAL_WINDOWS: u32 = 2;
 /// reports are lost.
 pub const PARTIAL_LINGER: Duration = ms(8_000);
 
+/// A steward that has just begun waits this long for the word of observers that it never heard, and a verdict for one
+/// that never spoke of the subject: agents learn of a new steward by a watch, and greet it within seconds.
+pub const ACQUAINTANCE: Duration = ms(10_000);
+
+/// An agent whose socket echoes is silent so long while it starts again after a crash: the second look, five times as
+/// long after the verdict, sees it back.
+pub const SOCKET_RESTART: Duration = ms(2_000);
+
 /// What the subject says through the API holds this long; it says so again while it is unheard. It ends W after, if the
 /// subject was heard by then.
-pub const SAYS_ALIVE: Duration = ms(10_000);
+pub const SAYS_ALIVE: Duration = ms(5_000);
 
 /// The agent stamp (refreshed each 100 ms), or the greeting (each second), is stale after this time: two greetings may
 /// be lost, and a busy node's agent may wait.

@@ -7,7 +7,7 @@ use crate::judge::peer::Peer;
 use crate::judge::rule::{Silence, Sum, loss_weight};
 use crate::message::{Ability, MAX_LOSSES, Report, Sighting};
 use crate::offset::{Offset, PeerTime, difference};
-use crate::profile::{EVIDENCE, MIN_LOSSES, PARTIAL_WINDOWS, Profile};
+use crate::profile::{ACQUAINTANCE, EVIDENCE, MIN_LOSSES, PARTIAL_WINDOWS, Profile, SLOT};
 use crate::time::Instant;
 
 /// Two ages that were rounded on the wire speak of the same probe within this time; probes are at least 5 ms apart.
@@ -119,6 +119,12 @@ impl Told {
         self.ability = Ability::NotObserver;
     }
 
+    /// Whether this incarnation of its observer said so.
+    #[must_use]
+    pub(super) const fn is_by(&self, incarnation: u64) -> bool {
+        self.origin.incarnation == incarnation
+    }
+
     /// Whether `other` was sealed later, or by a later incarnation.
     fn is_before(&self, other: &Self) -> bool {
         self.origin.incarnation != other.origin.incarnation || self.origin.sealed < other.origin.sealed
@@ -177,6 +183,7 @@ impl Told {
 /// What an observer's echoes say of the subject's agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
+    origin: Origin,
     /// The latest own time at which that echo's probe was sent.
     pub(super) at: Instant,
     /// Age of the agent's stamp then.
@@ -232,8 +239,11 @@ impl Witness {
     /// It sees the subject's agent so.
     pub(super) fn sees(&mut self, origin: &Origin, sighting: &Sighting) {
         let at = origin.arrived.before(sighting.echo);
-        if self.seen.is_none_or(|seen| seen.at <= at) {
+        let later =
+            |seen: Seen| seen.origin.incarnation != origin.incarnation || seen.origin.sealed < origin.sealed;
+        if self.seen.is_none_or(later) {
             self.seen = Some(Seen {
+                origin: *origin,
                 at,
                 agent: sighting.agent,
                 health: sighting.health,
@@ -265,6 +275,8 @@ pub(super) struct Scale<'a> {
     pub(super) silence_from: Instant,
     /// When the look that is under way was asked.
     pub(super) asked_at: Option<Instant>,
+    /// This steward listens since.
+    pub(super) listens_since: Instant,
     /// Now.
     pub(super) now: Instant,
 }
@@ -282,7 +294,8 @@ pub(super) struct Weighed {
     pub(super) proof: Sum,
     /// Observers that are not able.
     pub(super) unable: usize,
-    /// No observer is left that may have heard the subject after L, for a whole W, without this steward's knowledge.
+    /// No observer is left that counts, is heard, and may have heard the subject in the W after L without this steward's
+    /// knowledge.
     pub(super) complete: bool,
     /// An observer is silent by itself, for longer than a verdict takes.
     pub(super) one_sided: bool,
@@ -317,13 +330,13 @@ pub(super) fn weigh<'a>(
         let answer = witness
             .answer
             .as_ref()
-            .filter(|answer| asked_since && answer.origin.incarnation == peer.incarnation);
+            .filter(|answer| asked_since && answer.is_by(peer.incarnation));
         if answer.is_some_and(|answer| answer.other_heard.is_some_and(|at| at > since)) {
             weighed.complete = false;
             continue;
         }
         let fresh = |sealed: Option<Instant>| sealed.is_some_and(|at| at >= scale.silence_from);
-        let told = said(witness).filter(|told| told.origin.incarnation == peer.incarnation);
+        let told = said(witness).filter(|told| told.is_by(peer.incarnation));
         let told = told.filter(|told| fresh(peer.offset.latest(told.origin.sealed)));
         let silence = told.and_then(|told| told.suspected_since(since, &peer.offset));
         if let Some((told, silence)) = told.zip(silence)
@@ -355,9 +368,22 @@ pub(super) fn weigh<'a>(
         if let Some(silence) = silence {
             weighed.proof.add(silence);
         }
-        let gone = peer.parted || !peer.is_heard(now);
         let proves = silence.is_some_and(|silence| silence.last >= proof_until);
-        weighed.complete &= proves || gone || answer.is_some();
+        // Whoever does not get our questions still says each second whom it heard: its slots of that window are over.
+        let slots = SLOT * u32::try_from(witnesses.len()).unwrap_or(u32::MAX);
+        let told_until = proof_until + slots + scale.profile.timeout_cap();
+        let seen = witness
+            .seen
+            .filter(|seen| seen.origin.incarnation == peer.incarnation);
+        let sees_nothing = seen
+            .and_then(|seen| peer.offset.earliest(seen.origin.sealed, now))
+            .is_some_and(|sealed| sealed >= told_until);
+        let never_spoke = witness.life.is_none() && now.since(since) >= ACQUAINTANCE;
+        weighed.complete &= proves
+            || answer.is_some()
+            || sees_nothing
+            || never_spoke
+            || peer.is_gone(scale.listens_since, now);
     }
     weighed
 }

@@ -55,7 +55,7 @@ impl Judge {
             sealed: origin.sealed,
         });
         subject.sign = subject.sign.max(Some(now));
-        subject.set_health(now, greeting.health);
+        subject.says_health(now, greeting.health);
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.other_config = greeting.config != self.config;
         }
@@ -162,7 +162,7 @@ impl Judge {
             };
             let now = origin.arrived;
             let boot = subject.boot;
-            let was_known = subject.is_known();
+            let (was_known, health) = (subject.is_known(), subject.health());
             let life = Life::told(origin, sighting.echo);
             let Some(witness) = subject.witness(from) else {
                 if sighting.boot == boot {
@@ -182,7 +182,7 @@ impl Judge {
                 witness.heard(life);
                 witness.sees(origin, sighting);
             }
-            changed |= subject.set_health(life.latest(), sighting.health);
+            changed |= subject.health() != health;
             changed |= subject.is_known() != was_known;
             if changed || subject.condemnation.is_some() || self.open.contains(&sighting.subject) {
                 self.evaluate(sighting.subject, now);

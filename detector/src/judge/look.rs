@@ -44,19 +44,20 @@ impl LookRound {
     }
 
     /// Whom to ask now (again); notes that they are.
-    pub(super) fn whom_to_ask<'a>(
+    pub(super) fn whom_to_ask<'a, F: Fn(&Witness) -> bool>(
         &mut self,
         witnesses: &'a [Witness],
+        has_answered: F,
         profile: &Profile,
         now: Instant,
-    ) -> impl Iterator<Item = MemberId> + use<'a> {
+    ) -> impl Iterator<Item = MemberId> + use<'a, F> {
         let due = self.repeat_at <= now;
         if due {
             self.repeat_at = now + profile.window / LOOK_REPEAT_DIVISOR;
         }
         let open = witnesses
             .iter()
-            .filter(move |witness| due && witness.answer.is_none());
+            .filter(move |witness| due && !has_answered(witness));
         open.map(|witness| witness.observer)
     }
 
@@ -88,7 +89,8 @@ mod tests {
         let mut look = LookRound::new(Asker::Remedy, 7, start);
         let mut asked = |after: u64| {
             let now = start + Duration::from_millis(after);
-            look.whom_to_ask(&witnesses, &Profile::LAN, now).count()
+            look.whom_to_ask(&witnesses, |_| false, &Profile::LAN, now)
+                .count()
         };
         assert_eq!(
             [asked(0), asked(1), asked(29), asked(30), asked(31)],

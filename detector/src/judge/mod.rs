@@ -289,26 +289,30 @@ impl Judge {
         self.tell_hold(now);
     }
 
-    /// One more good round, if every observer that can hear it does.
+    /// One more good round, if a quorum of its observers hears it. Who does not may be cut off from it alone: that is
+    /// `Partial`, and no reason to keep a node empty.
     fn count_rounds(&mut self, id: MemberId, now: Instant) {
         let Some(subject) = self.subjects.get_mut(&id) else {
             return;
         };
         // Sightings come each second, and one may be lost.
         let since = subject.returning.bad_until().max(now.before(GREETING * 5 / 2));
-        let mut heard = 0;
+        let (mut heard, mut deaf) = (0, 0);
         for witness in &subject.witnesses {
             let counts = |peer: &&Peer| peer.is_known() && !peer.suspected && peer.is_heard(now);
             if self.peers.get(&witness.observer).filter(counts).is_none() {
                 continue;
             }
             if witness.life.is_none_or(|life| life.latest() <= since) {
-                subject.returning.interrupted(subject.returning.bad_until());
-                return;
+                deaf += 1;
+            } else {
+                heard += 1;
             }
-            heard += 1;
         }
         if heard == 0 || heard < subject.quorum() {
+            if deaf > 0 {
+                subject.returning.interrupted(subject.returning.bad_until());
+            }
             return;
         }
         let condemned = self.peers.get(&id).is_some_and(|peer| peer.condemned);

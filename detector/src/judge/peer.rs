@@ -1,7 +1,7 @@
 //! One member as an observer: its clock, and whether its silence may count.
 
 use crate::offset::{Offset, PeerTime};
-use crate::profile::{MAJORITY_WINDOW, PING_IDLE, PING_INTERVAL};
+use crate::profile::{ACQUAINTANCE, MAJORITY_WINDOW, PING_IDLE, PING_INTERVAL};
 use crate::time::Instant;
 
 /// Pings that may still be answered: an answer that is older says nothing that a newer one does not.
@@ -45,6 +45,14 @@ impl Peer {
     #[must_use]
     pub(super) fn is_heard(&self, now: Instant) -> bool {
         self.heard_at.is_some_and(|at| now.since(at) < MAJORITY_WINDOW)
+    }
+
+    /// Whether its word need not be waited for: it took its leave, or is not heard any more. To a steward that has just
+    /// begun to listen, whom it never heard may be there.
+    #[must_use]
+    pub(super) fn is_gone(&self, listens_since: Instant, now: Instant) -> bool {
+        let unknown = self.heard_at.is_none() && now.since(listens_since) < ACQUAINTANCE;
+        self.parted || !self.is_heard(now) && !unknown
     }
 
     /// Whether it could be heard: neither condemned nor gone by its own word.

@@ -70,7 +70,7 @@ impl Guard {
         lately.map(|(fault, _)| fault)
     }
 
-    /// Less than half are heard; or not all had the time to greet since this steward began to listen.
+    /// Less than half are heard; or nobody had the time to greet since this steward began to listen.
     fn is_minority(&self, now: Instant) -> bool {
         self.heard * 2 < self.known || now.since(self.listens_since) < GREETING
     }

@@ -13,7 +13,7 @@ use crate::judge::verdict::Signs;
 use crate::judgement::{Cause, Causes, Evidence, Hold, Verdict};
 use crate::message::Farewell;
 use crate::offset::PeerTime;
-use crate::profile::{AGENT_STALE, PARTIAL_LINGER, REPORT_TAIL, quorum};
+use crate::profile::{AGENT_STALE, PARTIAL_LINGER, REPORT_TAIL, SOCKET_RESTART, quorum};
 use crate::time::{Instant, nanos};
 
 /// Boots that are over are remembered so far: observers name them for a while.
@@ -107,8 +107,8 @@ pub(super) struct Subject {
     pub(super) greeted: Option<Greeted>,
     /// The agent that greeted last, of whichever boot.
     pub(super) agent: Option<u64>,
-    /// The newest word on its health, and when that was.
-    health: Option<(Instant, u32)>,
+    /// Its own word on its health, and when that was.
+    said: Option<(Instant, u32)>,
     /// Its last farewell.
     pub(super) parting: Option<Parting>,
     /// It says through the API that it lives, until then.
@@ -152,7 +152,7 @@ impl Subject {
             sign: None,
             greeted: None,
             agent: None,
-            health: None,
+            said: None,
             parting: None,
             says_alive_until: Instant::default(),
             suspicion: None,
@@ -255,17 +255,40 @@ impl Subject {
             .find(|boot| named(*boot) >= self.quorum())
     }
 
-    /// A word on its health, from its greeting or an echo. Whether it changed anything.
-    pub(super) fn set_health(&mut self, at: Instant, bits: u32) -> bool {
-        if self.health.is_some_and(|(known, _)| known > at) {
-            return false;
-        }
-        let old = self.health.replace((at, bits));
-        old.is_none_or(|(_, old)| old != bits)
+    /// Its own word on its health.
+    pub(super) fn says_health(&mut self, at: Instant, bits: u32) {
+        self.said = Some((at, bits));
     }
 
-    fn health(&self) -> u32 {
-        self.health.map_or(0, |(_, bits)| bits)
+    /// The newest word on its health, and when that was: its own, or what later echoes say to a quorum. One observer
+    /// speaks for nobody.
+    fn word(&self) -> Option<(Instant, u32)> {
+        let seen = self.witnesses.iter().filter_map(|witness| witness.seen);
+        let later = || {
+            let said = self.said.map(|(at, _)| at);
+            seen.clone()
+                .filter(move |seen| said.is_none_or(|at| seen.at > at))
+        };
+        let quorum = self.quorum();
+        if self.witnesses.is_empty() || later().count() < quorum {
+            return self.said;
+        }
+        let any = later().fold(0, |bits, seen| bits | seen.health);
+        let agreed =
+            |bit: &u32| any & bit != 0 && later().filter(|seen| seen.health & bit != 0).count() >= quorum;
+        let bits = (0..u32::BITS).map(|bit| 1 << bit).filter(agreed).sum();
+        later().map(|seen| (seen.at, bits)).max()
+    }
+
+    /// See [`health`].
+    pub(super) fn health(&self) -> u32 {
+        self.word().map_or(0, |(_, bits)| bits)
+    }
+
+    /// Whether its echoes end with its agent.
+    #[must_use]
+    pub(super) fn echoes_by_socket(&self) -> bool {
+        self.health() & health::USER_ECHO != 0
     }
 
     /// H of its observers have heard this boot.
@@ -303,13 +326,24 @@ impl Subject {
         self.look.replace(look)
     }
 
+    /// The longest silence of which the second look has to know. Where the socket echoes, an agent that starts again is
+    /// silent too: it may, although it never was.
+    #[must_use]
+    pub(super) fn longest_silence(&self, now: Instant) -> Duration {
+        let assumed = if self.echoes_by_socket() {
+            SOCKET_RESTART
+        } else {
+            Duration::ZERO
+        };
+        self.returning.longest_silence(now).max(assumed)
+    }
+
     /// Whether silence means nothing.
     #[must_use]
     pub(super) fn is_excused(&self, now: Instant) -> bool {
-        let by_socket = self.health() & health::USER_ECHO != 0;
         self.parting
             .as_ref()
-            .is_some_and(|parting| parting.excuses_silence(by_socket, now))
+            .is_some_and(|parting| parting.excuses_silence(self.echoes_by_socket(), now))
     }
 
     /// Its agent has not come back from a restart, or its stamp is stale.
@@ -335,7 +369,7 @@ impl Subject {
         if self.is_agent_down(now) {
             return Causes::NONE.with(Cause::Agent);
         }
-        let word = self.health.filter(|(at, _)| now.since(*at) < AGENT_STALE);
+        let word = self.word().filter(|(at, _)| now.since(*at) < AGENT_STALE);
         let kubelet = word.is_some_and(|(_, bits)| bits & health::KUBELET_DOWN != 0);
         kubelet.then_some(Cause::Kubelet).into_iter().collect()
     }

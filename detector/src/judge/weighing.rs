@@ -6,7 +6,7 @@ use crate::message::{Look, Message};
 use crate::profile::{ASK_HALF_WINDOWS, REPORT_EXPIRY, REPORT_TAIL, SAYS_ALIVE, SLOT};
 use crate::time::Instant;
 
-use super::evidence::{Scale, Weighed, weigh};
+use super::evidence::{Scale, Weighed, Witness, weigh};
 use super::look::{Asker, LookRound};
 use super::rule::Bar;
 use super::subject::{Condemnation, Suspicion};
@@ -23,6 +23,7 @@ impl Judge {
             profile: &self.profile,
             silence_from: expired.max(self.guard.late_at.unwrap_or_default()),
             asked_at: subject.look.map(|look| look.asked_at),
+            listens_since: self.guard.listens_since,
             now,
         };
         let peers = &self.peers;
@@ -143,7 +144,6 @@ impl Judge {
         }
         if weighed.one_sided {
             subject.partial(now);
-            subject.returning.interrupted(now);
         }
     }
 
@@ -188,6 +188,7 @@ impl Judge {
             profile: &self.profile,
             silence_from: self.guard.late_at.unwrap_or_default(),
             asked_at: Some(look.asked_at),
+            listens_since: self.guard.listens_since,
             now,
         };
         let peers = &self.peers;
@@ -246,7 +247,7 @@ impl Judge {
                 causes: telling.causes,
                 evidence,
                 farewell: telling.farewell,
-                longest_silence: subject.returning.longest_silence(now),
+                longest_silence: subject.longest_silence(now),
                 at: now,
             }));
         }
@@ -269,7 +270,16 @@ impl Judge {
                 boot: subject.boot,
                 nonce: look.nonce,
             });
-            let to_ask = look.whom_to_ask(&subject.witnesses, &self.profile, now);
+            let peers = &self.peers;
+            // An agent that started again since knows nothing of its answer.
+            let has_answered = |witness: &Witness| {
+                let incarnation = peers.get(&witness.observer).map_or(0, |peer| peer.incarnation);
+                witness
+                    .answer
+                    .as_ref()
+                    .is_some_and(|answer| answer.is_by(incarnation))
+            };
+            let to_ask = look.whom_to_ask(&subject.witnesses, has_answered, &self.profile, now);
             self.commands.extend(to_ask.map(|to| Command::Send {
                 to,
                 message: message.clone(),

@@ -248,8 +248,8 @@ fn a_subject_that_says_that_it_lives_is_partial_for_a_while() {
             }
         }
     };
-    still_silent(&mut court, 12_300);
+    still_silent(&mut court, 7_300);
     assert_eq!(court.verdict(0), Verdict::Partial);
-    still_silent(&mut court, 12_500);
-    assert_eq!(court.verdict(0), Verdict::Dead, "10 s later it counts again");
+    still_silent(&mut court, 7_500);
+    assert_eq!(court.verdict(0), Verdict::Dead, "5 s later it counts again");
 }

@@ -79,6 +79,8 @@ struct Court {
     pongs: bool,
     judgements: Vec<(u64, Judgement)>,
     looks: Vec<(MemberId, u64)>,
+    /// Agents that have started again; all others are the fifth.
+    incarnations: std::collections::BTreeMap<usize, u64>,
 }
 
 impl Court {
@@ -99,6 +101,7 @@ impl Court {
             pongs: true,
             judgements: Vec::new(),
             looks: Vec::new(),
+            incarnations: Default::default(),
         };
         court.run_to(2_050);
         court
@@ -148,8 +151,14 @@ impl Court {
     /// Sealed at `sealed`, arrives now.
     fn say_late(&mut self, from: usize, sealed: u64, message: Message) {
         let now = self.instant(self.now);
-        self.judge
-            .handle_message(member(from), 5, Self::clock(from, sealed), &message, now);
+        let incarnation = self.incarnations.get(&from).copied().unwrap_or(5);
+        self.judge.handle_message(
+            member(from),
+            incarnation,
+            Self::clock(from, sealed),
+            &message,
+            now,
+        );
         self.drain();
     }
 

@@ -1,10 +1,11 @@
 //! Observers that are heard and say nothing of the subject: they may hear it, and their reports may be what is lost.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::{Court, boot, ms};
+use super::{Court, boot, member, ms};
 use crate::identity::BootId;
-use crate::message::{Ability, Message, Report};
+use crate::message::{Ability, Message, Report, Sighting};
 
 const SILENT: [usize; 5] = [1, 2, 3, 4, 5];
 const MUTE: [usize; 3] = [6, 7, 8];
@@ -155,6 +156,69 @@ fn who_is_gone_is_not_waited_for() {
     assert!(!court.died(0), "heard within the last two seconds");
     go_on(&mut court, began, began + 2_000);
     assert!(court.died(0));
+}
+
+#[test]
+fn an_observer_that_greets_and_gets_no_question_is_waited_for_until_it_says_whom_it_hears() {
+    let mut court = Court::new(9);
+    let began = silence(&mut court, 600);
+    // 450 ms after: the slots of that window are over.
+    for (observer, echo) in [(6, 610), (7, 610), (8, 5_000)] {
+        let mut sightings = court.sightings(observer);
+        sightings.push(Sighting {
+            subject: member(0),
+            boot: boot(0),
+            echo: ms(echo),
+            agent: ms(50),
+            health: 0,
+        });
+        assert!(!court.died(0), "{observer} may hear it");
+        court.say(observer, Message::Heard(sightings));
+    }
+    go_on(&mut court, began, began + 620);
+    assert!(court.died(0));
+}
+
+#[test]
+fn a_sighting_that_was_sealed_within_the_window_is_not_enough() {
+    let mut court = Court::new(9);
+    let began = silence(&mut court, 200);
+    for observer in MUTE {
+        let mut sightings = court.sightings(observer);
+        sightings.push(Sighting {
+            subject: member(0),
+            boot: boot(0),
+            echo: ms(210),
+            agent: ms(50),
+            health: 0,
+        });
+        court.say(observer, Message::Heard(sightings));
+    }
+    go_on(&mut court, began, began + 700);
+    assert!(!court.died(0));
+}
+
+#[test]
+fn an_agent_that_starts_again_after_its_answer_is_asked_again() {
+    let mut court = Court::new(9);
+    let began = silence(&mut court, 600);
+    let (_, nonce) = asked(&court);
+    court.say(6, Message::Report(unsent(&court, began, nonce)));
+    court.incarnations.insert(6, 6);
+    court.say(6, Message::Greeting(Court::greeting(6)));
+    court.looks.clear();
+    go_on(&mut court, began, began + 700);
+    assert!(asked(&court).0.contains(&6));
+}
+
+#[test]
+fn a_steward_that_has_just_begun_waits_for_whom_it_never_heard() {
+    let mut judge = crate::judge::peer::Peer::default();
+    let began = Court::new(1).instant(0);
+    let after = |seconds: u64| began + Duration::from_secs(seconds);
+    assert!(!judge.is_gone(began, after(9)) && judge.is_gone(began, after(10)));
+    judge.heard(5, Court::clock(1, 0), after(9));
+    assert!(!judge.is_gone(began, after(10)) && judge.is_gone(began, after(11)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use detector_common::packet::health;
 
 use super::{Court, OTHERS, boot, goodbye, member, ms};
 use crate::identity::IncidentId;
-use crate::judgement::{Cause, Judgement, Verdict};
+use crate::judgement::{Ask, Cause, Judgement, Verdict};
 use crate::message::{Farewell, Greeting, Message};
 use crate::profile::Profile;
 
@@ -221,14 +221,43 @@ fn a_greeting_that_was_sealed_later_takes_the_farewell_back() {
 }
 
 #[test]
-fn echoes_that_say_leaving_are_a_farewell_that_was_lost() {
+fn echoes_that_say_leaving_to_a_quorum_are_a_farewell_that_was_lost() {
     let mut court = Court::new(9);
     court.awake.remove(&0);
-    let mut sightings = court.sightings(1);
-    sightings[0].health = health::LEAVING;
     court.run_to(2_100);
-    court.say(1, Message::Heard(sightings));
+    for observer in 1..6 {
+        assert_eq!(
+            court.verdict(0),
+            Verdict::Alive,
+            "{observer} speaks for nobody else"
+        );
+        let mut sightings = court.sightings(observer);
+        let about = sightings
+            .iter_mut()
+            .find(|sighting| sighting.subject == member(0));
+        about.unwrap().health = health::LEAVING;
+        court.say(observer, Message::Heard(sightings));
+    }
     assert_eq!(court.verdict(0), Verdict::Leaving);
+    court.say(0, Message::Greeting(Court::greeting(0)));
+    assert_eq!(court.verdict(0), Verdict::Alive, "its own word is newer");
+}
+
+#[test]
+fn one_observer_makes_nobody_leave_however_often_it_says_so() {
+    let mut court = Court::new(9);
+    let began = court.now;
+    while court.now < began + 3_000 {
+        court.run_to(court.now + 20);
+        let mut sightings = court.sightings(1);
+        sightings
+            .iter_mut()
+            .for_each(|sighting| sighting.health = u32::MAX);
+        court.say(1, Message::Heard(sightings));
+    }
+    for subject in [0, 2, 8] {
+        assert_eq!(court.verdict(subject), Verdict::Alive);
+    }
 }
 
 #[test]
@@ -337,6 +366,56 @@ fn who_returns_has_good_rounds_and_a_longest_silence() {
             _ => None,
         });
     assert_eq!(longest, Some(ms(998)), "2050 to 3048");
+}
+
+#[test]
+fn one_that_does_not_hear_it_again_keeps_nobody_away() {
+    for (deaf, returns) in [(3, true), (4, false)] {
+        let mut court = Court::new(9);
+        court.crash(0, 3_050);
+        court.ask(Ask::Condemned(vec![member(0)]));
+        court.awake.insert(0);
+        // Heard under a new boot, by all but some.
+        let mut greeting = Court::greeting(0);
+        greeting.boot = boot(500);
+        while court.now < 30_000 {
+            court.awake.remove(&0);
+            court.run_to(court.now + 500);
+            court.say(0, Message::Greeting(greeting));
+            for observer in &OTHERS[deaf..] {
+                let mut echo = court.report(0, court.now - 2, 1, 0);
+                echo.boot = boot(500);
+                court.say(*observer, Message::Report(echo));
+            }
+        }
+        let good = |(_, judgement): &(u64, Judgement)| matches!(judgement, Judgement::Good { subject, .. } if *subject == member(0));
+        let found = court.judgements.iter().rposition(good).is_some();
+        assert_eq!(found, returns, "{deaf} of eight do not hear it");
+    }
+}
+
+#[test]
+fn where_the_socket_echoes_the_second_look_waits_for_a_restart() {
+    let mut court = Court::new(9);
+    let mut greeting = Court::greeting(0);
+    greeting.health = health::USER_ECHO;
+    court.say(0, Message::Greeting(greeting));
+    court.crash(0, 2_800);
+    let longest = |court: &Court| {
+        court
+            .judgements
+            .iter()
+            .rev()
+            .find_map(|(_, judgement)| match judgement {
+                Judgement::Changed {
+                    verdict: Verdict::Dead,
+                    longest_silence,
+                    ..
+                } => Some(*longest_silence),
+                _ => None,
+            })
+    };
+    assert_eq!(longest(&court), Some(ms(2_000)));
 }
 
 #[test]
