@@ -1,7 +1,9 @@
-//! A 64-bit word that the kernel writes and userspace reads, each whole.
+//! A 64-bit word that the kernel writes and userspace reads.
 //!
-//! Records in the maps are built of such words because a map value is copied while another CPU writes it: a single
-//! aligned word is never torn (one load or store on x86-64, arm64 and in BPF), a larger record may be.
+//! Records in the maps are built of such words because a map value is copied while another CPU writes it. In memory that
+//! is mapped, and between programs, an aligned word is one load or store. The system calls that read and write a map
+//! copy its value as bytes (`copy_map_value`, a `memcpy`), in practice by words, but the kernel promises nothing: a
+//! record read so is one of words of different moments, and a word of it may be torn.
 
 #[cfg(not(target_arch = "bpf"))]
 use core::sync::atomic::{AtomicU64, Ordering};

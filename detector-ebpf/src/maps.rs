@@ -51,8 +51,9 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn state(&self, peer: u64) -> Option<&PeerState> {
-        // SAFETY: as for the key; all fields are words that are read and written whole. Userspace adds members before it
-        // removes any, so that a removed element is not given away while a program may still write its stamps.
+        // SAFETY: as for the key; all fields are words, and programs read and write each whole (a system call copies the
+        // value as bytes, see `Word`). Userspace adds members before it removes any, so that a removed element is not
+        // given away while a program may still write its stamps.
         unsafe { STATES.get(peer) }
     }
 }
