@@ -90,6 +90,8 @@ pub(super) struct Case {
     pub(super) at: Instant,
     /// Wall clock of the verdict.
     pub(super) at_ms: u64,
+    /// When our taint of this death was first seen on the Node.
+    pub(super) tainted: Option<Instant>,
     /// Of this boot.
     pub(super) goodbye: Option<(Farewell, Instant)>,
     /// Of this boot.
@@ -146,6 +148,7 @@ impl Case {
             was_condemned: false,
             at,
             at_ms: 0,
+            tainted: None,
             goodbye: None,
             longest_silence: Duration::ZERO,
             generation,
@@ -186,6 +189,7 @@ impl Case {
         let mut fresh = Self::new(self.incident, self.boot, at, generation);
         (fresh.verdict, fresh.was_condemned) = (self.verdict, self.was_condemned);
         fresh.at_ms = self.at_ms;
+        fresh.tainted = self.tainted.filter(|_| at == self.at);
         fresh.goodbye = self.goodbye;
         fresh.longest_silence = self.longest_silence;
         fresh.hold = self.hold;

@@ -244,7 +244,7 @@ impl Remedy {
     /// All marks are answered.
     fn marked(&self, case: &mut Case, now: Instant) {
         case.progress = case.progress.max(Progress::Marked);
-        let first = second_look::due(&self.config.profile, case.at, case.longest_silence, case.goodbye);
+        let first = self.deletes_due(case);
         if let Work::Round(round) = &mut case.work {
             round.stage = if round.late == 0 {
                 Stage::Waiting(first)

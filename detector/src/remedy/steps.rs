@@ -12,6 +12,7 @@ use crate::remedy::calls::Purpose;
 use crate::remedy::case::{Case, Work};
 use crate::remedy::command::{Answer, Call, Outcome, Standing};
 use crate::remedy::ledger::{Entry, Progress};
+use crate::remedy::object::Taint;
 use crate::remedy::round::{Round, Stage};
 use crate::remedy::{RETRY, Remedy, budget, marks, order, policy, second_look};
 use crate::time::Instant;
@@ -23,6 +24,7 @@ impl Remedy {
     /// One move of one case; whether there may be another.
     pub(super) fn step(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
         self.see_entry(subject, case, now);
+        self.see_taint(subject, case, now);
         if !case.is_condemned() || self.is_gone(subject) {
             if case.verdict.is_none() {
                 self.abandon(subject, case, ABANDONED, now);
@@ -56,6 +58,23 @@ impl Remedy {
         }
         if entry.is_some_and(|entry| entry.reboot && entry.boot == case.boot) && case.goodbye.is_none() {
             case.goodbye = Some((Farewell::Reboot, now));
+        }
+    }
+
+    /// Notes when the taint of this death is first seen, whoever wrote it: since then at the latest the API answers.
+    fn see_taint(&self, subject: MemberId, case: &mut Case, now: Instant) {
+        if case.tainted.is_some() || !case.is_condemned() {
+            return;
+        }
+        let entry = self.book.get(subject).filter(|entry| entry.boot == case.boot);
+        let incidents = [Some(case.incident), entry.map(|entry| entry.incident)];
+        let is_of_this_death = |taint: &Taint| {
+            let incident = taint.value.as_deref().and_then(|label| label.parse().ok());
+            taint.is_ours() && incident.is_some() && incidents.contains(&incident)
+        };
+        let node = self.nodes.get(&subject);
+        if node.is_some_and(|node| node.taints.iter().any(is_of_this_death)) {
+            case.tainted = Some(now);
         }
     }
 
@@ -186,8 +205,9 @@ impl Remedy {
         )
     }
 
-    fn deletes_due(&self, case: &Case) -> Instant {
-        second_look::due(&self.config.profile, case.at, case.longest_silence, case.goodbye)
+    pub(super) fn deletes_due(&self, case: &Case) -> Instant {
+        let profile = &self.config.profile;
+        second_look::due(profile, case.at, case.tainted, case.longest_silence, case.goodbye)
     }
 
     /// The ledger names us: the next step.
@@ -240,6 +260,8 @@ impl Remedy {
     /// Step 1, the taint: the whole list, bound to the version that was read.
     fn taint(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
         if self.is_tainted(subject) {
+            // One of an earlier death may have been there before: the ledger was answered just now.
+            case.tainted.get_or_insert(now);
             case.work = Work::Tainted;
             return true;
         }

@@ -4,6 +4,7 @@ use super::judge::BOOT;
 use super::world::{World, id, ms, steps};
 use crate::incident::Step;
 use crate::judgement::{Evidence, Judgement};
+use crate::profile::UNHEARD_REPEAT;
 use crate::remedy::Mode;
 use crate::remedy::command::{ApiEvent, Outcome};
 
@@ -141,4 +142,35 @@ fn the_answer_to_another_look_authorises_nothing() {
     world.answers_looks = true;
     world.run(ms(1_000));
     assert_eq!(world.terminating("n0").len(), 2);
+}
+
+/// Its mesh alone is closed, and the API was away when it first said so: its next word is to come first.
+#[test]
+fn after_an_outage_of_the_api_a_node_has_time_for_its_word() {
+    let run = |outage, word| {
+        let mut world = World::new(9, 3, Mode::Enforce);
+        world.run(ms(100));
+        world.fault = |_, _| Some(Outcome::GaveUp("away".into()));
+        world.kill_node("n0");
+        world.run(outage);
+        world.fault = |_, _| None;
+        world.run(ms(1_000));
+        assert!(world.nodes["n0"].is_tainted());
+        world.run(word);
+        let mut node = world.nodes["n0"].clone();
+        node.alive = Some("000000000000b007 1".into());
+        node.resource_version = world.next_version();
+        world.nodes.insert("n0".into(), node.clone());
+        world.show(&ApiEvent::Node(node));
+        world.run(ms(20_000));
+        world.count("delete")
+    };
+    // Whenever within the second of the retry it was tainted.
+    let repeat = UNHEARD_REPEAT - ms(1_000);
+    assert_eq!(run(ms(2_000), repeat), 0);
+    assert_eq!(
+        run(ms(2_000), repeat + ms(3_000)),
+        2,
+        "nor is it waited for for ever"
+    );
 }
