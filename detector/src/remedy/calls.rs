@@ -17,6 +17,8 @@ pub(super) enum Purpose {
     ReadLedger,
     Ledger,
     Node,
+    /// Beside a look.
+    NodeBefore,
     Pods,
     Namespace(String),
     Claim(String, String),
@@ -44,6 +46,7 @@ impl Purpose {
             Self::Ledger
             | Self::ReadLedger
             | Self::Node
+            | Self::NodeBefore
             | Self::Pods
             | Self::Namespace(_)
             | Self::Claim(..) => None,
@@ -289,6 +292,7 @@ impl Remedy {
                     case.retry = now + RETRY;
                 }
             }
+            Purpose::NodeBefore => self.node_before_answered(subject, case, &outcome, now),
             Purpose::Pods => self.pods_answered(subject, case, outcome, now),
             Purpose::Namespace(name) => self.namespace_answered(case, name, &outcome),
             Purpose::Claim(namespace, name) => self.claim_answered(case, namespace, name, &outcome),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::identity::{BootId, MemberId};
 use crate::incident::Step;
 use crate::judgement::Ask;
-use crate::profile::{FRESH_LOOK, LATE_PODS};
+use crate::profile::{FRESH_LOOK, LATE_PODS, WRITE_TIMEOUT};
 use crate::remedy::calls::{Purpose, Whom};
 use crate::remedy::case::{Case, Work};
 use crate::remedy::command::{Answer, Call, Command, Outcome, Standing};
 use crate::remedy::ledger::{self, Progress};
 use crate::remedy::policy::{self, Namespace};
-use crate::remedy::round::{self, Round, Stage};
+use crate::remedy::round::{self, NodeRead, Round, Stage};
 use crate::remedy::{RETRY, Remedy, budget, second_look};
 use crate::time::Instant;
 
@@ -24,6 +24,10 @@ pub(super) fn late_due(since: Instant, next: usize) -> Instant {
 
 /// A list that was fetched at an early warning, and waited for the budget or the API, is made anew after this time.
 const LIST_LASTS: Duration = Duration::from_secs(2);
+
+/// A read of the Node stands for this time from when it was asked for: longer than a look, as a slow API server needs a
+/// try for the answer, and another look is taken then.
+const READ_LASTS: Duration = WRITE_TIMEOUT.saturating_mul(2);
 
 impl Remedy {
     /// At the early warning: Node and pods, so that no read stands between the verdict and the first write. Not for more
@@ -144,7 +148,17 @@ impl Remedy {
                 }
                 false
             }
-            Stage::Looking { overdue, .. } => {
+            Stage::Looking {
+                overdue, dead_until, ..
+            } => {
+                let fresh = dead_until.filter(|&until| now <= until);
+                if let (Some(not_after), NodeRead::Seen(asked)) = (fresh, round.node)
+                    && now.since(asked) <= READ_LASTS
+                    && case.is_dead()
+                {
+                    self.delete(subject, case, not_after, now);
+                    return true;
+                }
                 let again = now >= *overdue;
                 if again {
                     self.look(subject, case, now);
@@ -259,13 +273,52 @@ impl Remedy {
     /// Step 3: a fresh look, as no clock of ours alone authorises a delete.
     fn look(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
         let nonce = self.nonce();
+        let whom = self.whom(subject, case);
         if let Work::Round(round) = &mut case.work {
-            let overdue = now + FRESH_LOOK;
-            round.stage = Stage::Looking { nonce, overdue };
+            round.stage = Stage::Looking {
+                nonce,
+                overdue: now + FRESH_LOOK,
+                dead_until: None,
+            };
+            let reads = match round.node {
+                NodeRead::No => true,
+                NodeRead::Asked(_) => false,
+                NodeRead::Seen(asked) => now.since(asked) > READ_LASTS / 2,
+            };
+            if reads {
+                round.node = NodeRead::Asked(now);
+                let name = whom.node.clone();
+                self.call(&whom, None, Call::ReadNode { name }, Purpose::NodeBefore, now);
+            }
         }
         let boot = case.boot;
         self.commands
             .push_back(Command::Ask(Ask::Look { subject, boot, nonce }));
+    }
+
+    /// The read beside a look was answered; what it shows of the Node has been taken up.
+    #[expect(clippy::unused_self, reason = "one shape for all answers")]
+    pub(super) fn node_before_answered(
+        &self,
+        subject: MemberId,
+        case: &mut Case,
+        outcome: &Outcome,
+        now: Instant,
+    ) {
+        let Work::Round(round) = &mut case.work else {
+            return;
+        };
+        let is_it = |outcome: &Outcome| match outcome {
+            Outcome::Done(Answer::Node(node)) => MemberId::of_node(&node.uid) == subject,
+            _ => false,
+        };
+        round.node = match round.node {
+            NodeRead::Asked(asked) if is_it(outcome) => NodeRead::Seen(asked),
+            _ => NodeRead::No,
+        };
+        if round.node == NodeRead::No && matches!(round.stage, Stage::Looking { .. }) {
+            round.stage = Stage::Waiting(now + FRESH_LOOK);
+        }
     }
 
     /// A look was answered.
@@ -281,17 +334,20 @@ impl Remedy {
         let Some(mut case) = self.cases.remove(&subject) else {
             return;
         };
-        let asked = match &case.work {
-            Work::Round(round) => {
-                matches!(round.stage, Stage::Looking { nonce: asked, .. } if asked == nonce)
-            }
-            _ => false,
-        };
-        if asked && boot == case.boot && case.is_dead() {
-            let not_after = second_look::fresh_until(at);
-            if dead && now <= not_after {
-                self.delete(subject, &mut case, not_after, now);
-            } else if let Work::Round(round) = &mut case.work {
+        let is_dead = boot == case.boot && case.is_dead();
+        if let Work::Round(round) = &mut case.work
+            && let Stage::Looking {
+                nonce: asked,
+                dead_until,
+                ..
+            } = &mut round.stage
+            && *asked == nonce
+            && is_dead
+        {
+            let until = second_look::fresh_until(at);
+            if dead && now <= until {
+                *dead_until = Some(until);
+            } else {
                 round.stage = Stage::Waiting(now + FRESH_LOOK);
             }
         }

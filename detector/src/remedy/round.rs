@@ -23,9 +23,22 @@ pub(super) enum Stage {
         nonce: u64,
         /// When another one is taken.
         overdue: Instant,
+        /// Answered: dead. Until when that authorises a delete.
+        dead_until: Option<Instant>,
     },
     /// Until all deletes are answered.
     Deleting(BTreeSet<String>),
+}
+
+/// What the API itself says of the Node before its pods are deleted: the watch may hang on a server that died with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum NodeRead {
+    /// Not asked.
+    No,
+    /// Asked then.
+    Asked(Instant),
+    /// Asked then, and answered: the Node as it is known is no older.
+    Seen(Instant),
 }
 
 /// A round.
@@ -37,6 +50,8 @@ pub(super) struct Round {
     pub(super) since: Instant,
     /// Where it stands.
     pub(super) stage: Stage,
+    /// The read of the Node beside the look.
+    pub(super) node: NodeRead,
     /// Pods that are marked and may be deleted, by UID, with the version that the mark made.
     pub(super) doomed: BTreeMap<String, (PodRef, String)>,
 }
@@ -48,6 +63,7 @@ impl Round {
             late,
             since,
             stage: Stage::Reading,
+            node: NodeRead::No,
             doomed: BTreeMap::new(),
         }
     }

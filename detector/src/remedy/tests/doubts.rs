@@ -6,7 +6,8 @@ use crate::incident::Step;
 use crate::judgement::{Evidence, Judgement};
 use crate::profile::UNHEARD_REPEAT;
 use crate::remedy::Mode;
-use crate::remedy::command::{ApiEvent, Outcome};
+use crate::remedy::command::{ApiEvent, Call, Outcome};
+use crate::remedy::object::Node;
 
 #[test]
 fn a_word_through_the_api_stops_everything_that_is_not_yet_written() {
@@ -173,4 +174,46 @@ fn after_an_outage_of_the_api_a_node_has_time_for_its_word() {
         2,
         "nor is it waited for for ever"
     );
+}
+
+/// Its API server died with the node: the watch says nothing more, and the API knows better.
+#[test]
+fn what_no_watch_shows_is_read_before_the_deletes() {
+    let run = |change: fn(&mut Node)| {
+        let mut world = World::new(9, 1, Mode::Enforce);
+        world.run(ms(100));
+        world.kill_node("n0");
+        world.run(ms(500));
+        assert_eq!(world.count("mark"), 3);
+        world.watches = false;
+        let version = world.next_version();
+        let node = world.nodes.get_mut("n0").unwrap();
+        node.resource_version = version;
+        change(node);
+        world.run(ms(10_000));
+        world.count("delete")
+    };
+    assert_eq!(run(|_| {}), 2);
+    assert_eq!(run(|node| node.alive = Some("000000000000b007 1".into())), 0);
+    assert_eq!(run(|node| node.spared = Some("opted out")), 0);
+    assert_eq!(run(|node| node.uid = "uid-other".into()), 0);
+}
+
+#[test]
+fn without_the_read_nothing_is_deleted_and_a_slow_one_is_waited_for() {
+    let mut world = World::new(9, 1, Mode::Enforce);
+    world.run(ms(100));
+    world.kill_node("n0");
+    world.run(ms(500));
+    world.fault = |call, _| match call {
+        Call::ReadNode { .. } => Some(Outcome::GaveUp("time".into())),
+        _ => None,
+    };
+    world.run(ms(3_000));
+    assert_eq!(world.count("delete"), 0);
+    world.fault = |_, _| None;
+    // Longer than a look is fresh; the deletes, on their way for half of it, are not.
+    world.latency = ms(300);
+    world.run(ms(3_000));
+    assert_eq!(world.terminating("n0").len(), 2);
 }
