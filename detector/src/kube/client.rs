@@ -18,6 +18,7 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 use thiserror::Error;
+use tokio::sync::watch;
 use tower::{BoxError, ServiceBuilder};
 
 use crate::kube::view::{Page, SliceView};
@@ -87,6 +88,8 @@ pub struct Server {
     config: kube::Config,
     calls: Mutex<Client>,
     watches: Mutex<Client>,
+    /// Counts how often the connections were renewed.
+    renewed: watch::Sender<u64>,
     healthy: AtomicBool,
 }
 
@@ -95,6 +98,7 @@ impl Server {
         Ok(Self {
             calls: Mutex::new(build(&config, Use::Calls)?),
             watches: Mutex::new(build(&config, Use::Watches)?),
+            renewed: watch::Sender::new(0),
             healthy: AtomicBool::new(true),
             config,
         })
@@ -119,6 +123,12 @@ impl Server {
             .clone()
     }
 
+    /// Changes when the connections are renewed: a watch on one of before may hear nothing more.
+    #[must_use]
+    pub fn renewed(&self) -> watch::Receiver<u64> {
+        self.renewed.subscribe()
+    }
+
     /// It did not answer: the next try opens a connection of its own, which may lead to another server behind the same
     /// address.
     pub fn renew(&self) {
@@ -129,6 +139,7 @@ impl Server {
                 Err(error) => tracing::error!(%error, "connections are not renewed"),
             }
         }
+        self.renewed.send_modify(|times| *times += 1);
     }
 
     /// One try, at most [`WRITE_TIMEOUT`]. A try that is given up takes its connection along, so that nothing of it

@@ -25,6 +25,8 @@ pub(super) enum Scenario {
     Close,
     /// The lines of a watch, each at once; then the stream ends.
     Lines(Vec<String>),
+    /// The same, but the stream stays open without a word.
+    Held(Vec<String>),
 }
 
 /// What happened.
@@ -111,13 +113,23 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Seen>>, left: Arc<Mutex<VecDeq
                     .write_all(format!("{head}{body}").as_bytes())
                     .await;
             }
-            Some(Scenario::Lines(lines)) => {
+            Some(scenario @ (Scenario::Lines(_) | Scenario::Held(_))) => {
+                let (lines, held) = match scenario {
+                    Scenario::Held(lines) => (lines, true),
+                    Scenario::Lines(lines) => (lines, false),
+                    _ => return,
+                };
                 let head = "HTTP/1.1 200 x\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
                 let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
                 let _closed = stream
                     .get_mut()
                     .write_all(format!("{head}{body}").as_bytes())
                     .await;
+                if held {
+                    let mut byte = [0];
+                    let wait = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut byte));
+                    let _closed = wait.await;
+                }
                 return;
             }
             Some(Scenario::Silence) => {

@@ -169,8 +169,13 @@ where
         Ok(request) => request,
         Err(error) => return Some(End::Failed(error.to_string())),
     };
+    let mut renewed = server.renewed();
     let client = server.watches();
-    let opened = tokio::time::timeout(LIST_TIMEOUT, client.request_events::<T>(request)).await;
+    let opened = tokio::select! {
+        biased;
+        _ = renewed.changed() => return Some(End::Resume),
+        opened = tokio::time::timeout(LIST_TIMEOUT, client.request_events::<T>(request)) => opened,
+    };
     let events = match opened {
         Ok(Ok(events)) => events,
         Ok(Err(kube::Error::Api(status))) if status.code == 410 => return Some(End::Relist),
@@ -185,7 +190,13 @@ where
     };
     let mut events = std::pin::pin!(events);
     loop {
-        let event = match tokio::time::timeout(SILENCE, events.next()).await {
+        let next = tokio::select! {
+            biased;
+            // It goes on where it was, on another server if there is one.
+            _ = renewed.changed() => return Some(End::Resume),
+            next = tokio::time::timeout(SILENCE, events.next()) => next,
+        };
+        let event = match next {
             Ok(Some(Ok(event))) => event,
             Ok(None) => return Some(End::Resume),
             Ok(Some(Err(kube::Error::Api(status)))) if status.code == 410 => return Some(End::Relist),

@@ -121,3 +121,44 @@ async fn a_server_that_fails_is_asked_again() {
     let (words, requests) = seen(failing, 1).await;
     assert_eq!((words.join(","), requests.len()), ("all a".to_owned(), 4));
 }
+
+/// Its server died with a node: other calls find out, and nothing ends the stream.
+#[tokio::test]
+async fn a_watch_goes_on_elsewhere_when_its_connections_are_renewed() {
+    for stuck in [Scenario::Silence, Scenario::Held(vec![event("ADDED", "b", 11)])] {
+        let opens = matches!(stuck, Scenario::Held(_));
+        let lines = vec![event("ADDED", "c", 12)];
+        let double = Double::start(vec![page("", &["a"]), stuck, Scenario::Lines(lines)]).await;
+        let target = Target {
+            path: "/api/v1/configmaps".into(),
+            selectors: "fieldSelector=x".into(),
+        };
+        let (shown, mut shows) = tokio::sync::mpsc::unbounded_channel();
+        let sink = |change: Change<MapView>| {
+            let goes_on = match change {
+                Change::Applied(map) => map.metadata.name != "c",
+                Change::All(_) | Change::Gone(_) => true,
+            };
+            shown.send(()).unwrap();
+            async move { goes_on }
+        };
+        let following = follow(Arc::clone(&double.servers), target, sink);
+        let renewing = async {
+            while double.requests().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..=usize::from(opens) {
+                shows.recv().await.unwrap();
+            }
+            double.servers.pick(0).renew();
+        };
+        let both = async { tokio::join!(following, renewing) };
+        tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+        let version = if opens {
+            "resourceVersion=11&"
+        } else {
+            "resourceVersion=10&"
+        };
+        assert!(double.requests().get(2).unwrap().contains(version));
+    }
+}
