@@ -25,6 +25,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A steward that was heard, and then not for this time, is taken out of the roster.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
+/// One that was never heard, for this time since it was first seen in the list: whoever heard it last is gone too, as
+/// after an update of all. Longer, as it may be that its greetings do not arrive here yet.
+const NEVER_HEARD: Duration = Duration::from_secs(300);
+
 /// A ConfigMap of ours, as the watch shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MapState {
@@ -86,6 +90,8 @@ pub struct Publisher {
     maps: BTreeMap<&'static str, Option<MapState>>,
     stewards: Vec<StewardEntry>,
     heard: BTreeMap<MemberId, Instant>,
+    /// When those in the list were first seen there.
+    listed: BTreeMap<MemberId, Instant>,
     /// When what is wanted last changed.
     since: Instant,
     flight: Option<&'static str>,
@@ -104,6 +110,7 @@ impl Publisher {
             maps: BTreeMap::new(),
             stewards: Vec::new(),
             heard: BTreeMap::new(),
+            listed: BTreeMap::new(),
             since: Instant(0),
             flight: None,
             retry: Instant(0),
@@ -146,6 +153,9 @@ impl Publisher {
             if stewards != self.stewards {
                 self.stewards = stewards;
                 self.changed = true;
+                let before = std::mem::take(&mut self.listed);
+                let of = |entry: &StewardEntry| (entry.id, before.get(&entry.id).copied().unwrap_or(now));
+                self.listed = self.stewards.iter().map(of).collect();
             }
         }
         if self.maps.get(name) != Some(&state) {
@@ -206,10 +216,9 @@ impl Publisher {
         if self.flight.is_some() {
             return Instant::NEVER;
         }
-        let forgotten = self
-            .heard
-            .values()
-            .map(|&heard| heard + FORGOTTEN)
+        let others = self.stewards.iter().filter(|entry| **entry != self.own);
+        let forgotten = others
+            .map(|entry| self.silent_from(entry.id))
             .filter(|&at| at > now)
             .min();
         let wanted = self.wanted(now).map(|(at, _)| at.max(self.retry));
@@ -251,12 +260,16 @@ impl Publisher {
         ))
     }
 
+    /// From when on a steward counts as silent, if it is not heard until then.
+    fn silent_from(&self, steward: MemberId) -> Instant {
+        let listed = self.listed.get(&steward).map(|&listed| listed + NEVER_HEARD);
+        let heard = self.heard.get(&steward).map(|&heard| heard + FORGOTTEN);
+        heard.or(listed).unwrap_or(Instant::NEVER)
+    }
+
     /// The stewards without those that this one has replaced or that have fallen silent, and with oneself.
     fn wanted_stewards(&self, now: Instant) -> Vec<StewardEntry> {
-        let silent = |entry: &StewardEntry| {
-            let heard = self.heard.get(&entry.id);
-            heard.is_some_and(|&heard| now.since(heard) >= FORGOTTEN)
-        };
+        let silent = |entry: &StewardEntry| now >= self.silent_from(entry.id);
         let stays = |entry: &&StewardEntry| {
             **entry == self.own
                 || (entry.id != self.own.id && entry.address != self.own.address && !silent(entry))
@@ -412,12 +425,30 @@ mod tests {
     }
 
     #[test]
-    fn a_steward_that_fell_silent_is_put_out_and_one_never_heard_stays() {
+    fn a_steward_that_fell_silent_is_put_out_and_one_never_heard_later() {
         let all = [steward(1), steward(2), steward(3)];
         let mut publisher = publisher(1, &all);
         publisher.handle_heard(MemberId(2), T);
+        assert_eq!(publisher.poll_timeout(T), T + FORGOTTEN);
         assert_eq!(publisher.poll((T + FORGOTTEN).before(BATCH)), None);
         assert_eq!(listed(&publisher.poll(T + FORGOTTEN).unwrap()), [1, 3]);
+
+        // Seen in the list since T, whatever else changes in it.
+        let at = T + FORGOTTEN;
+        publisher.handle_written(names::STEWARDS, true, at);
+        publisher.handle_map(names::STEWARDS, stewards(&[steward(1), steward(3)]), at);
+        assert_eq!(publisher.poll_timeout(at), T + NEVER_HEARD);
+        assert_eq!(publisher.poll((T + NEVER_HEARD).before(BATCH)), None);
+        assert_eq!(listed(&publisher.poll(T + NEVER_HEARD).unwrap()), [1]);
+    }
+
+    #[test]
+    fn a_steward_that_is_heard_late_stays() {
+        let mut publisher = publisher(1, &[steward(1), steward(2)]);
+        let late = (T + NEVER_HEARD).before(BATCH);
+        publisher.handle_heard(MemberId(2), late);
+        assert_eq!(publisher.poll(T + NEVER_HEARD), None);
+        assert_eq!(publisher.poll_timeout(T + NEVER_HEARD), late + FORGOTTEN);
     }
 
     #[test]
