@@ -2,6 +2,7 @@
 //! next ones later: level by level, so that a steward that dies half-way is made up for.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -86,6 +87,8 @@ pub struct Publisher {
     own: StewardEntry,
     members: BTreeMap<MemberId, Member>,
     synced: bool,
+    /// The members' text, made when it is first wanted after a change: thousands of them are hundreds of kilobytes.
+    text: OnceLock<Option<String>>,
     /// None inside: the watch says that there is no such object.
     maps: BTreeMap<&'static str, Option<MapState>>,
     stewards: Vec<StewardEntry>,
@@ -107,6 +110,7 @@ impl Publisher {
             own,
             members: BTreeMap::new(),
             synced: false,
+            text: OnceLock::new(),
             maps: BTreeMap::new(),
             stewards: Vec::new(),
             heard: BTreeMap::new(),
@@ -181,6 +185,7 @@ impl Publisher {
     fn touch(&mut self, now: Instant) {
         self.since = now;
         self.changed = true;
+        self.text = OnceLock::new();
     }
 
     /// Members and stewards as this steward sees them, if it has seen all and they changed since the last call.
@@ -190,6 +195,11 @@ impl Publisher {
 
     fn roster(&self) -> Roster {
         Roster::new(self.members.values().cloned(), self.stewards.clone())
+    }
+
+    fn members_text(&self) -> Option<&str> {
+        let make = || shard::encode_members(&self.roster(), 1).into_iter().next();
+        self.text.get_or_init(make).as_deref()
     }
 
     fn rank(&self) -> u32 {
@@ -249,14 +259,18 @@ impl Publisher {
             return Some((turn, publish(names::LEDGER, None, None)));
         }
         let state = self.maps.get(names::ROSTER).filter(|_| self.synced)?;
-        let text = shard::encode_members(&self.roster(), 1).into_iter().next()?;
-        let held = state.as_ref().and_then(|state| state.text.as_ref());
-        if held == Some(&text) || text.len() > shard::MAX_SHARD {
+        let text = self.members_text()?;
+        let held = state.as_ref().and_then(|state| state.text.as_deref());
+        if held == Some(text) || text.len() > shard::MAX_SHARD {
             return None;
         }
         Some((
             turn + BATCH,
-            publish(names::ROSTER, state.as_ref(), Some((shard::MEMBERS, text))),
+            publish(
+                names::ROSTER,
+                state.as_ref(),
+                Some((shard::MEMBERS, text.to_owned())),
+            ),
         ))
     }
 
@@ -470,6 +484,32 @@ mod tests {
             1,
             "one Node a name"
         );
+    }
+
+    #[test]
+    fn the_members_are_written_out_once_a_change() {
+        let mut publisher = publisher(1, &[steward(1)]);
+        publisher.handle_synced(T);
+        publisher.handle_member(member("a"), T);
+        let at = T + BATCH;
+        assert!(publisher.text.get().is_none(), "not for each of a long list");
+        assert_eq!(publisher.poll_timeout(at), at);
+        let first = publisher.text.get().unwrap().clone().unwrap();
+        let place = publisher.members_text().unwrap().as_ptr();
+        publisher.handle_member(member("a"), at);
+        publisher.handle_heard(MemberId(7), at);
+        assert_eq!(publisher.poll_timeout(at), at);
+        assert_eq!(
+            publisher.members_text().unwrap().as_ptr(),
+            place,
+            "nothing has changed"
+        );
+        publisher.handle_member(member("b"), at);
+        let publish = publisher.poll(at + BATCH).unwrap();
+        let (_, text) = publish.data.unwrap();
+        assert!(text.contains("uid-b") && !first.contains("uid-b"));
+        publisher.handle_member_gone("uid-b", at);
+        assert_eq!(publisher.members_text(), Some(first.as_str()));
     }
 
     #[test]
