@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::identity::MemberId;
 use crate::names;
+use crate::remedy::Mode;
 use crate::remedy::request::{Http, config_map};
 use crate::roster::shard::{self, Shards};
 use crate::roster::{MAX_MEMBERS, MAX_STEWARDS, Member, Roster, StewardEntry};
@@ -85,6 +86,7 @@ impl Publish {
 #[derive(Debug)]
 pub struct Publisher {
     own: StewardEntry,
+    mode: Mode,
     members: BTreeMap<MemberId, Member>,
     synced: bool,
     /// The members' text, made when it is first wanted after a change: thousands of them are hundreds of kilobytes.
@@ -103,11 +105,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A steward that has seen nothing yet.
+    /// A steward that has seen nothing yet. In `observe` it makes no ledger: nothing is written there.
     #[must_use]
-    pub const fn new(own: StewardEntry) -> Self {
+    pub const fn new(own: StewardEntry, mode: Mode) -> Self {
         Self {
             own,
+            mode,
             members: BTreeMap::new(),
             synced: false,
             text: OnceLock::new(),
@@ -255,7 +258,9 @@ impl Publisher {
                 ));
             }
         }
-        if let Some(None) = self.maps.get(names::LEDGER) {
+        if self.mode == Mode::Enforce
+            && let Some(None) = self.maps.get(names::LEDGER)
+        {
             return Some((turn, publish(names::LEDGER, None, None)));
         }
         let state = self.maps.get(names::ROSTER).filter(|_| self.synced)?;
@@ -359,7 +364,7 @@ mod tests {
 
     /// All that is there: an empty ledger, a roster without text, and these stewards.
     fn publisher(own: u8, list: &[StewardEntry]) -> Publisher {
-        let mut publisher = Publisher::new(steward(own));
+        let mut publisher = Publisher::new(steward(own), Mode::Enforce);
         publisher.handle_map(names::STEWARDS, stewards(list), T);
         publisher.handle_map(names::LEDGER, Some(MapState::default()), T);
         publisher.handle_map(names::ROSTER, Some(MapState::default()), T);
@@ -387,7 +392,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_made_and_what_is_not_understood_written_anew() {
-        let mut publisher = Publisher::new(steward(1));
+        let mut publisher = Publisher::new(steward(1), Mode::Enforce);
         assert_eq!(publisher.poll(T), None, "nothing is known yet");
         publisher.handle_map(names::STEWARDS, None, T);
         let publish = publisher.poll(T).unwrap();
@@ -407,6 +412,16 @@ mod tests {
         publisher.handle_written(names::STEWARDS, true, T);
         let ledger = publisher.poll(T + RETRY).unwrap();
         assert_eq!((ledger.name, ledger.data), (names::LEDGER, None));
+    }
+
+    #[test]
+    fn observe_makes_no_ledger() {
+        for (mode, makes) in [(Mode::Observe, false), (Mode::Enforce, true)] {
+            let mut publisher = Publisher::new(steward(1), mode);
+            publisher.handle_map(names::STEWARDS, stewards(&[steward(1)]), T);
+            publisher.handle_map(names::LEDGER, None, T);
+            assert_eq!(publisher.poll(T).is_some(), makes, "{mode:?}");
+        }
     }
 
     #[test]

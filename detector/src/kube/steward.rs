@@ -98,7 +98,7 @@ pub async fn run(
             },
             clock::wall(),
         ),
-        publisher: Publisher::new(identity.entry),
+        publisher: Publisher::new(identity.entry, identity.mode),
         writer: Writer::new(
             Arc::clone(&servers),
             Arc::clone(&verdicts),

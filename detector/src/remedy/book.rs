@@ -8,7 +8,7 @@ use crate::judgement::Hold;
 use crate::remedy::calls::{Purpose, Whom};
 use crate::remedy::command::{Answer, Call, LedgerState, Outcome};
 use crate::remedy::ledger::{Corrupt, Entry, Ledger};
-use crate::remedy::{RETRY, Remedy, budget};
+use crate::remedy::{Mode, RETRY, Remedy, budget};
 use crate::time::Instant;
 
 /// One change of the ledger.
@@ -237,6 +237,11 @@ impl Remedy {
             Outcome::Conflict => {
                 // Somebody was first.
                 self.book.stale = true;
+                return;
+            }
+            Outcome::Missing if self.config.mode == Mode::Observe => {
+                // Nobody who only observes makes it: it is as if it were empty.
+                self.ledger_seen(&LedgerState::default(), now);
                 return;
             }
             Outcome::Missing => {

@@ -9,7 +9,7 @@ use crate::profile::{FLAP_MEMORY, RETURN_HOLD_MAX_FACTOR, RETURN_ROUNDS, WRITE_T
 use crate::remedy::book::Change;
 use crate::remedy::calls::Purpose;
 use crate::remedy::case::Case;
-use crate::remedy::command::{Call, Outcome, Standing};
+use crate::remedy::command::{Call, Command, Outcome, Standing};
 use crate::remedy::ledger::Progress;
 use crate::remedy::{RETRY, Remedy, marks, order};
 use crate::time::Instant;
@@ -113,6 +113,14 @@ impl Remedy {
         };
         if case.node_busy {
             return;
+        }
+        if self.withholds()
+            && let Some(ours) = node.taints.iter().find(|taint| taint.is_ours())
+        {
+            let (name, key) = (&node.name, &ours.key);
+            self.commands.push_back(Command::Alarm(format!(
+                "{name} is back and still bears our taint, and this steward writes nothing: kubectl taint node {name} {key}-"
+            )));
         }
         case.node_busy = true;
         let call = Call::Taints {

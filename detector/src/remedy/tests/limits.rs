@@ -1,6 +1,7 @@
 //! What holds it back.
 
-use super::world::{World, id, ms, steps};
+use super::judge::INCIDENT;
+use super::world::{World, id, kind, ms, steps};
 use crate::incident::Step;
 use crate::judgement::{Ask, Hold, Verdict};
 use crate::remedy::Mode;
@@ -220,7 +221,7 @@ fn a_storm_of_early_warnings_does_not_list_the_whole_cluster() {
         world.judge(&crate::judgement::Judgement::EarlyWarning {
             subject: id(&format!("n{n}")),
             boot: super::judge::BOOT,
-            incident: super::judge::INCIDENT,
+            incident: INCIDENT,
             at: world.now,
         });
     }
@@ -317,5 +318,51 @@ fn five_thousand_nodes_are_taken_in_and_their_heartbeats_cost_nothing() {
     assert!(
         commands <= 2,
         "the judge is told once, the ledger read once: {commands}"
+    );
+}
+
+#[test]
+fn observe_needs_no_ledger() {
+    let mut world = World::new(9, 1, Mode::Observe);
+    world.fault = |call, _| match call {
+        Call::ReadLedger => Some(Outcome::Missing),
+        _ => None,
+    };
+    world.run(ms(5_000));
+    world.kill_node("n0");
+    world.run(ms(10_000));
+    let steward = &world.stewards[0];
+    assert_eq!(steward.alarms, [""; 0]);
+    let deletes = steward
+        .withheld
+        .iter()
+        .filter(|(_, call)| kind(call) == Some("delete"));
+    assert_eq!(deletes.count(), 2);
+}
+
+/// From `enforce` to `observe`: nobody takes it off, and the node would be without new pods for ever, silently.
+#[test]
+fn a_real_taint_that_observe_leaves_on_a_node_that_is_back_rings() {
+    let run = |tainted: bool| {
+        let mut world = World::new(9, 0, Mode::Observe);
+        if tainted {
+            let node = world.nodes.get_mut("n0").unwrap();
+            node.taints = crate::remedy::marks::with_taint(&node.taints, INCIDENT);
+        }
+        world.add_steward();
+        world.run(ms(100));
+        world.kill_node("n0");
+        world.run(ms(3_000));
+        world.verdict("n0", Verdict::Alive, None);
+        world.good("n0", 50);
+        world.run(ms(5_000));
+        world.stewards[0].alarms.clone()
+    };
+    assert_eq!(run(false), [""; 0]);
+    let alarms = run(true);
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert!(
+        alarms[0].contains("kubectl taint node n0 node-failure-detector.io/dead-"),
+        "{alarms:?}"
     );
 }
