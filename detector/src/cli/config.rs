@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use tracing_subscriber::EnvFilter;
+
 use super::raw::{Invalid, Raw};
 pub use crate::datapath::EchoChoice;
 use crate::profile::Profile;
@@ -101,6 +103,16 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
+/// Understood now: a role that has begun is too late for it.
+fn log_filter(text: &str) -> Result<String, String> {
+    let wanted = "wanted: a filter as of RUST_LOG, such as info or warn,detector=debug";
+    match EnvFilter::try_new(text) {
+        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
+        Ok(_) => Err(format!("empty; {wanted}")),
+        Err(error) => Err(format!("{text:?} is no log filter ({error}); {wanted}")),
+    }
+}
+
 fn optional<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if text.is_empty() {
         Ok(None)
@@ -143,7 +155,7 @@ impl Common {
             log_json: raw.get("log-format", |text| {
                 one_of(text, &[("text", false), ("json", true)])
             })?,
-            log_filter: raw.get("log", required)?,
+            log_filter: raw.get("log", log_filter)?,
         })
     }
 }
@@ -180,17 +192,27 @@ impl StewardConfig {
     /// # Errors
     /// The first wrong value.
     pub fn validate(raw: &Raw) -> Result<Self, Invalid> {
+        let common = Common::validate(raw, "steward")?;
+        let is_static = matches!(common.roster, RosterSource::File(_));
         Ok(Self {
-            common: Common::validate(raw, "steward")?,
             steward_port: raw.get("steward-port", port)?,
             address: raw.get("address", |text| {
                 optional(text, |text| {
-                    text.parse().map_err(|_| format!("{text:?} is no IP address"))
+                    let wanted = "wanted: an IPv4 or IPv6 address without a port, such as 10.0.0.7";
+                    text.parse()
+                        .map_err(|_| format!("{text:?} is no IP address; {wanted}"))
                 })
             })?,
             mode: raw.get("mode", |text| {
-                one_of(text, &[("observe", Mode::Observe), ("enforce", Mode::Enforce)])
+                let mode = one_of(text, &[("observe", Mode::Observe), ("enforce", Mode::Enforce)])?;
+                if is_static && mode == Mode::Enforce {
+                    return Err(format!(
+                        "{text:?} needs Kubernetes to write to; wanted with a static roster: observe"
+                    ));
+                }
+                Ok(mode)
             })?,
+            common,
         })
     }
 }
@@ -249,5 +271,34 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_refused_names_field_value_and_what_is_wanted() {
+        for (flags, words) in [
+            (vec![("log", "a=b=c")], ["log", "\"a=b=c\"", "RUST_LOG"]),
+            (vec![("log", "")], ["log", "empty", "RUST_LOG"]),
+            (
+                vec![("address", "10.0.0.7:274")],
+                ["address", "\"10.0.0.7:274\"", "without a port"],
+            ),
+            (
+                vec![("mode", "enforce"), ("roster", "roster.toml")],
+                ["mode", "\"enforce\"", "observe"],
+            ),
+        ] {
+            let told = StewardConfig::validate(&raw(For::Steward, &flags))
+                .unwrap_err()
+                .to_string();
+            for word in words {
+                assert!(told.contains(word), "{told}");
+            }
+        }
+        let right = [
+            ("log", "warn,detector=debug"),
+            ("address", "fe80::1"),
+            ("mode", "enforce"),
+        ];
+        assert!(StewardConfig::validate(&raw(For::Steward, &right)).is_ok());
     }
 }
