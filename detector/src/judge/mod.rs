@@ -216,6 +216,13 @@ impl Judge {
         self.evaluate(id, now);
     }
 
+    /// The last verdict on `subject` was not taken: the next tick or sweep tells it again.
+    pub fn untold(&mut self, subject: MemberId) {
+        if let Some(subject) = self.subjects.get_mut(&subject) {
+            subject.told = None;
+        }
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.check_tick(now);

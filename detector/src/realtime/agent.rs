@@ -68,6 +68,8 @@ pub struct AgentSnapshot {
     pub scheduling: String,
     /// Packets by what became of them: in the kernel, and at the socket.
     pub packets: BTreeMap<&'static str, (u64, u64)>,
+    /// Errors at the socket that were skipped: ICMP's answers to earlier datagrams, mostly.
+    pub socket_errors: u64,
     /// The machine.
     #[serde(flatten)]
     pub agent: AgentStatus,
@@ -178,6 +180,7 @@ impl AgentLoop {
                         .counters()
                         .map(|counters| counters.by_name())
                         .unwrap_or_default(),
+                    socket_errors: self.socket.skipped(),
                     agent: self.agent.status(now, &self.datapath),
                 };
                 self.outbox.post(FromAgent::Status(Box::new(snapshot)));

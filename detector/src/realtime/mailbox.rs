@@ -2,21 +2,41 @@
 //! wake the other side.
 //!
 //! Neither side can block the other: posting to a full queue drops and counts, taking from an empty one returns, and
-//! waking is one system call. (A tokio channel would take the scheduler's lock to wake its receiver.)
+//! waking is one system call. (A tokio channel would take the scheduler's lock to wake its receiver.) The end of the
+//! posting side rings too: nobody waits for a thread that is no more.
 
+use std::io::{Error, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::io::unix::AsyncFd;
 
 /// The posting side. Clones share the queue.
 pub struct Outbox<T> {
+    // Before the bell: fields are dropped in this order, and who is woken by the drop must find the queue closed.
     queue: SyncSender<T>,
-    bell: Arc<OwnedFd>,
+    bell: Bell,
     dropped: Arc<AtomicU64>,
+}
+
+/// Rings when it is told to, and when it is dropped.
+#[derive(Clone)]
+struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    fn ring(&self) {
+        // Fails only when the counter is at its end (EAGAIN), and then the bell rings already.
+        let _full = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.ring();
+    }
 }
 
 /// The taking side.
@@ -34,7 +54,7 @@ pub fn mailbox<T>(capacity: usize) -> std::io::Result<(Outbox<T>, Inbox<T>)> {
     let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
     let outbox = Outbox {
         queue: sender,
-        bell: Arc::clone(&bell),
+        bell: Bell(Arc::clone(&bell)),
         dropped: Arc::default(),
     };
     Ok((
@@ -50,7 +70,7 @@ impl<T> Clone for Outbox<T> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
-            bell: Arc::clone(&self.bell),
+            bell: self.bell.clone(),
             dropped: Arc::clone(&self.dropped),
         }
     }
@@ -63,8 +83,7 @@ impl<T> Outbox<T> {
         if !posted {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        // Fails only when the counter is at its end (EAGAIN), and then the bell rings already.
-        let _full = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+        self.bell.ring();
         posted
     }
 
@@ -100,19 +119,21 @@ impl<T> AsyncInbox<T> {
     pub fn new(inbox: Inbox<T>) -> std::io::Result<Self> {
         // SAFETY: the descriptor that `Inbox` names is its eventfd, the same one for as long as the inbox lives, and
         // the inbox is moved into the registration: it is closed only after it was taken out of the poll set.
-        unsafe { AsyncFd::register(inbox) }
-            .map(Self)
-            .map_err(std::io::Error::from)
+        unsafe { AsyncFd::register(inbox) }.map(Self).map_err(Error::from)
     }
 
     /// The next message; waits for it. Safe to drop half-way: a message is taken only when it is returned.
     ///
     /// # Errors
-    /// The runtime is shutting down.
+    /// [`ErrorKind::BrokenPipe`]: all was taken, and the posting side has ended. Else the runtime is shutting down.
     pub async fn next(&mut self) -> std::io::Result<T> {
         loop {
-            if let Some(message) = self.0.get_ref().take() {
-                return Ok(message);
+            match self.0.get_ref().queue.try_recv() {
+                Ok(message) => return Ok(message),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(Error::new(ErrorKind::BrokenPipe, "the posting side has ended"));
+                }
+                Err(TryRecvError::Empty) => {}
             }
             let mut ready = self.0.readable().await?;
             ready.get_inner().hush();
@@ -136,8 +157,17 @@ impl<T> AsRawFd for Inbox<T> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    #![expect(
+        clippy::unwrap_used,
+        clippy::disallowed_methods,
+        reason = "a test may panic, and gives up after a while"
+    )]
     use super::{AsyncInbox, mailbox};
+    use std::io::ErrorKind;
+    use std::time::Duration;
+
+    /// Nothing that is awaited here takes so long.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
     fn a_full_queue_drops_and_counts() {
@@ -162,5 +192,37 @@ mod tests {
         let thread = std::thread::spawn(move || [7, 8].map(|n| outbox.post(n)));
         assert_eq!([inbox.next().await.unwrap(), inbox.next().await.unwrap()], [7, 8]);
         assert_eq!(thread.join().unwrap(), [true, true]);
+    }
+
+    /// Also while somebody already waits: a thread that dies must not go unnoticed.
+    #[tokio::test]
+    async fn the_end_of_the_posting_side_is_told_after_its_last_message() {
+        let (outbox, inbox) = mailbox(8).unwrap();
+        let mut inbox = AsyncInbox::new(inbox).unwrap();
+        let clone = outbox.clone();
+        let ends = async {
+            tokio::task::yield_now().await;
+            drop(outbox);
+            tokio::task::yield_now().await;
+            clone.post("last");
+            drop(clone);
+        };
+        let ((), last) = tokio::join!(ends, inbox.next());
+        assert_eq!(last.unwrap(), "last");
+        let told = tokio::time::timeout(PATIENCE, inbox.next()).await;
+        assert_eq!(told.unwrap().unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_the_end() {
+        let (outbox, inbox) = mailbox::<()>(8).unwrap();
+        let mut inbox = AsyncInbox::new(inbox).unwrap();
+        let ends = async {
+            tokio::task::yield_now().await;
+            drop(outbox);
+        };
+        let waits = tokio::time::timeout(PATIENCE, inbox.next());
+        let (told, ()) = tokio::join!(waits, ends);
+        assert_eq!(told.unwrap().unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -1,5 +1,6 @@
 //! IO: the mesh socket: UDP, both address families, never blocking, errors told apart.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -12,6 +13,12 @@ const PRIORITY: u32 = 6;
 
 /// Room for a stall's worth of datagrams: 200 ms of 20 peers at 1,000 a second.
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Errors that one call of [`MeshSocket::receive`] skips: a flood of them must not hold up what is due.
+const SKIPPED_AT_ONCE: u32 = 32;
+
+/// Errors that one call of [`MeshSocket::clear_errors`] takes from the queue; what is left makes poll return again.
+const CLEARED_AT_ONCE: u32 = 256;
 
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +33,7 @@ pub enum Sent {
 pub struct MeshSocket {
     socket: UdpSocket,
     v6: bool,
+    skipped: Cell<u64>,
 }
 
 impl MeshSocket {
@@ -57,22 +65,30 @@ impl MeshSocket {
         Ok(Self {
             socket: socket.into(),
             v6,
+            skipped: Cell::new(0),
         })
     }
 
-    /// The next datagram; None: nothing waits. Errors that the network reported for earlier datagrams are skipped.
+    /// The next datagram; None: nothing waits, or too many errors came first. Any error is skipped and counted: by
+    /// IP_RECVERR whoever can send an ICMP message here chooses its number, and it must not end the thread.
     ///
     /// # Errors
-    /// The socket itself is broken.
+    /// The socket itself is no more (EBADF, ENOTSOCK).
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
-        loop {
+        for _ in 0..SKIPPED_AT_ONCE {
             match self.socket.recv_from(buffer) {
                 Ok((length, from)) => return Ok(Some((length, canonical(from)))),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if reported_by_network(&error) || error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) if is_no_socket(&error) => return Err(error),
+                Err(_) => self.skipped.set(self.skipped.get() + 1),
             }
         }
+        Ok(None)
+    }
+
+    /// Errors skipped by [`Self::receive`] so far.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.get()
     }
 
     /// Sends, and tells whether it left.
@@ -93,11 +109,21 @@ impl MeshSocket {
         if unreachable { Sent::Left } else { Sent::Kept }
     }
 
-    /// Empties the error queue, or poll would report it for ever.
+    /// Puts another file under the socket's descriptor: calls fail from now on, each in that file's way.
+    #[cfg(test)]
+    pub(super) fn replace(&self, file: &impl AsRawFd) -> io::Result<()> {
+        // SAFETY: both descriptors are open; the socket's is closed and made a copy of the other one in one call.
+        match unsafe { libc::dup2(file.as_raw_fd(), self.socket.as_raw_fd()) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Empties the error queue, up to a bound, or poll would report it for ever.
     pub fn clear_errors(&self) {
         use rustix::net::{RecvAncillaryBuffer, RecvFlags, recvmsg};
         let mut byte = [0_u8; 1];
-        for _ in 0..64 {
+        for _ in 0..CLEARED_AT_ONCE {
             let mut parts = [io::IoSliceMut::new(&mut byte)];
             let flags = RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT;
             if recvmsg(
@@ -150,7 +176,12 @@ fn no_such_family(error: &io::Error) -> bool {
     )
 }
 
-/// ICMP's answers to an earlier datagram.
+/// What makes every further call fail.
+fn is_no_socket(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK))
+}
+
+/// ICMP's answers to an earlier datagram: all that Linux makes of them (`icmp_err_convert`, `icmpv6_err_convert`).
 fn reported_by_network(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -159,6 +190,10 @@ fn reported_by_network(error: &io::Error) -> bool {
                 | libc::EHOSTUNREACH
                 | libc::EHOSTDOWN
                 | libc::ENETUNREACH
+                | libc::ENONET
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::EACCES
                 | libc::EPROTO
                 | libc::EMSGSIZE
         )
@@ -179,7 +214,9 @@ fn mapped(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
-    use super::{MeshSocket, Sent};
+    use super::{MeshSocket, SKIPPED_AT_ONCE, Sent};
+    use socket2::{Domain, Socket, Type};
+    use std::fs::File;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
     fn bound() -> (MeshSocket, u16) {
@@ -212,6 +249,21 @@ mod tests {
             );
         }
         assert!(socket.receive(&mut [0; 16]).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_what_is_no_socket_ends_receiving() {
+        let (socket, _) = bound();
+        // ENOTCONN: an error that no network reports.
+        let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.replace(&stream).unwrap();
+        for turn in 1..=3 {
+            assert!(socket.receive(&mut [0; 16]).unwrap().is_none());
+            assert_eq!(socket.skipped(), turn * u64::from(SKIPPED_AT_ONCE));
+        }
+        socket.replace(&File::open("/dev/null").unwrap()).unwrap();
+        let ended = socket.receive(&mut [0; 16]).unwrap_err();
+        assert_eq!(ended.raw_os_error(), Some(libc::ENOTSOCK));
     }
 
     #[test]

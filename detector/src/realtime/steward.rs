@@ -43,6 +43,8 @@ pub struct StewardSnapshot {
     pub scheduling: String,
     /// Judgements that found the mailbox full.
     pub dropped: u64,
+    /// Errors at the socket that were skipped: ICMP's answers to earlier datagrams, mostly.
+    pub socket_errors: u64,
     /// The machine.
     #[serde(flatten)]
     pub steward: StewardStatus,
@@ -80,6 +82,7 @@ impl StewardLoop {
                         let snapshot = StewardSnapshot {
                             scheduling: scheduling.to_string(),
                             dropped: self.outbox.dropped(),
+                            socket_errors: self.socket.skipped(),
                             steward: self.steward.status(now),
                         };
                         self.outbox.post(FromSteward::Status(Box::new(snapshot)));
@@ -90,15 +93,7 @@ impl StewardLoop {
             // 3. What is due.
             self.steward.handle_timeout(clock::now());
             // 4. What is to be said and sent.
-            while let Some(command) = self.steward.poll_command() {
-                match command {
-                    StewardCommand::Judged(judgement) => {
-                        self.outbox.post(FromSteward::Judged(Box::new(judgement)));
-                    }
-                    StewardCommand::Fellow(fellow) => _ = self.outbox.post(FromSteward::Fellow(fellow)),
-                    StewardCommand::Datagram(transmit) => _ = self.socket.send(transmit.to, &transmit.bytes),
-                }
-            }
+            self.carry_out();
             // 5. The deadline is armed after all state has changed.
             wait(&self.socket, &self.inbox, self.steward.poll_timeout());
         }
@@ -116,5 +111,105 @@ impl StewardLoop {
             }
         }
         Ok(())
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(command) = self.steward.poll_command() {
+            match command {
+                StewardCommand::Judged(judgement) => self.tell(judgement),
+                StewardCommand::Fellow(fellow) => _ = self.outbox.post(FromSteward::Fellow(fellow)),
+                StewardCommand::Datagram(transmit) => _ = self.socket.send(transmit.to, &transmit.bytes),
+            }
+        }
+    }
+
+    /// A verdict that finds the mailbox full is told again. Looks and good rounds the remedy asks for again where they
+    /// do not come; early warnings and holds change nothing that is written.
+    fn tell(&mut self, judgement: Judgement) {
+        let verdict_on = match judgement {
+            Judgement::Changed { subject, .. } => Some(subject),
+            _ => None,
+        };
+        let posted = self.outbox.post(FromSteward::Judged(Box::new(judgement)));
+        if let (false, Some(subject)) = (posted, verdict_on) {
+            self.steward.handle_untold(subject);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        clippy::disallowed_methods,
+        reason = "a test may panic, and gives up after a while"
+    )]
+    use super::{FromSteward, StewardLoop, ToSteward};
+    use crate::clock;
+    use crate::identity::MemberId;
+    use crate::judgement::Judgement;
+    use crate::profile::Profile;
+    use crate::realtime::mailbox::{AsyncInbox, Inbox, Outbox, mailbox};
+    use crate::realtime::socket::MeshSocket;
+    use crate::realtime::thread::Scheduling;
+    use crate::steward::{Steward, greeted_steward};
+    use crate::time::Instant;
+    use std::fs::File;
+    use std::time::Duration;
+
+    fn parts(steward: Steward, capacity: usize) -> (StewardLoop, Outbox<ToSteward>, Inbox<FromSteward>) {
+        let (to_thread, inbox) = mailbox(8).unwrap();
+        let (outbox, from_thread) = mailbox(capacity).unwrap();
+        let parts = StewardLoop {
+            steward,
+            socket: MeshSocket::bind(0).unwrap(),
+            inbox,
+            outbox,
+        };
+        (parts, to_thread, from_thread)
+    }
+
+    #[test]
+    fn a_verdict_that_found_the_mailbox_full_is_told_again() {
+        let (steward, subject, mut now) = greeted_steward();
+        let (mut parts, _to_thread, from_thread) = parts(steward, 1);
+        // Nothing of this leaves the host.
+        parts.socket.replace(&File::open("/dev/null").unwrap()).unwrap();
+        assert!(parts.outbox.post(FromSteward::Fellow(MemberId(9))));
+        parts.carry_out();
+        assert!(parts.outbox.dropped() > 0, "there was a verdict to tell");
+        assert!(matches!(from_thread.take(), Some(FromSteward::Fellow(_))));
+        let is_verdict = |told: FromSteward| match told {
+            FromSteward::Judged(judgement) => {
+                matches!(*judgement, Judgement::Changed { subject: of, .. } if of == subject)
+            }
+            _ => false,
+        };
+        // Longer than a sweep of all members takes.
+        let until = now + Duration::from_secs(5);
+        let mut times = 0;
+        while now < until {
+            now = parts.steward.poll_timeout().max(Instant(now.0 + 1));
+            parts.steward.handle_timeout(now);
+            parts.carry_out();
+            times += usize::from(from_thread.take().is_some_and(is_verdict));
+        }
+        assert_eq!(times, 1);
+    }
+
+    /// The thread ends with its socket, and tokio's side hears of it.
+    #[tokio::test]
+    async fn the_end_of_the_thread_is_told() {
+        let steward = Steward::new(MemberId(1), 1, 700, Profile::LAN, clock::now());
+        let (parts, _to_thread, from_thread) = parts(steward, 8);
+        let mut from_thread = AsyncInbox::new(from_thread).unwrap();
+        parts.socket.replace(&File::open("/dev/null").unwrap()).unwrap();
+        let ended = parts.run(&Scheduling::Normal(String::new()));
+        assert_eq!(ended.unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+        let told = tokio::time::timeout(Duration::from_secs(20), from_thread.next()).await;
+        assert_eq!(
+            told.unwrap().err().unwrap().kind(),
+            std::io::ErrorKind::BrokenPipe
+        );
     }
 }

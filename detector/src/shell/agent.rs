@@ -145,7 +145,10 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
             _ = interrupt.recv() => desk.leave(said_by_host().await),
             // 2. What the thread says.
             message = from_thread.next() => {
-                let message = message?;
+                let message = match message {
+                    Ok(message) => message,
+                    Err(error) => return Err(super::thread_ended(running, error)),
+                };
                 if let FromAgent::Unheard(boot) = message {
                     host.say_alive(boot);
                 }

@@ -105,10 +105,11 @@ async fn steward(config: StewardConfig) -> anyhow::Result<()> {
                 anyhow::bail!("the remedy ended by itself");
             }
             // 2. Verdicts: where the remedy is slow they wait here, and those that find the mailbox full are counted.
-            message = from_thread.next() => match message? {
-                FromSteward::Judged(judgement) => _ = heard.send(Heard::Judgement(*judgement)).await,
-                FromSteward::Fellow(fellow) => _ = heard.send(Heard::Steward(fellow)).await,
-                FromSteward::Status(snapshot) => {
+            message = from_thread.next() => match message {
+                Err(error) => return Err(super::thread_ended(running, error)),
+                Ok(FromSteward::Judged(judgement)) => _ = heard.send(Heard::Judgement(*judgement)).await,
+                Ok(FromSteward::Fellow(fellow)) => _ = heard.send(Heard::Steward(fellow)).await,
+                Ok(FromSteward::Status(snapshot)) => {
                     let json = serde_json::to_string(&snapshot)?;
                     for stream in waiting.drain(..) {
                         status::answer(stream, &json).await;

@@ -118,6 +118,11 @@ impl Steward {
         self.collect(now);
     }
 
+    /// The last verdict on this subject could not be handed on: it is told again.
+    pub fn handle_untold(&mut self, subject: MemberId) {
+        self.judge.untold(subject);
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.judge.poll_timeout() <= now {
@@ -172,3 +177,5 @@ impl Steward {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::greeted_steward;

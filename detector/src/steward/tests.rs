@@ -65,6 +65,27 @@ fn roster() -> Roster {
     }
 }
 
+/// A steward that has a verdict on this member to tell, and when that is.
+pub(crate) fn greeted_steward() -> (Steward, MemberId, Instant) {
+    let mut world = World::new();
+    // The handshake.
+    world.say(agent(1), &Message::Heard(Vec::new()));
+    let now = Instant(world.now);
+    let greeting = Message::Greeting(Greeting {
+        boot: boot(1),
+        config: Profile::LAN.config_hash(),
+        roster: 0,
+        health: 0,
+    });
+    let mut agents = world.agents.into_values();
+    let (_, mut control) = agents.find(|(id, _)| *id == agent(1)).unwrap();
+    control.send(STEWARD, &greeting, Delivery::Once, now);
+    while let Some(transmit) = control.poll_transmit() {
+        world.steward.handle_sealed(&transmit.bytes, now);
+    }
+    (world.steward, agent(1), now)
+}
+
 struct World {
     now: u64,
     steward: Steward,
