@@ -50,7 +50,10 @@ impl Tables for AsUser<'_> {
 }
 
 impl UserTables {
+    /// Goes on as what an earlier agent left as `me`, but for its health: that was for this agent to say anew, and a
+    /// shutdown that never came would be told for good.
     pub(super) fn new(me: Me) -> Self {
+        me.health.set(0);
         Self {
             me,
             peers: BTreeMap::new(),
@@ -129,10 +132,10 @@ mod tests {
     fn tables() -> UserTables {
         let me = Me {
             id: Word::new(5),
-            health: Word::new(u64::from(health::LEAVING)),
             ..Me::default()
         };
         let mut tables = UserTables::new(me);
+        tables.me.health.set(u64::from(health::LEAVING));
         tables.set_peers(&[(7, KEY)].into());
         tables
     }
@@ -158,6 +161,13 @@ mod tests {
         );
         assert_eq!(tables.state_of(7).unwrap().heard_at.get(), 9);
         assert_eq!(tables.counters().get(&Count::Echoed.index()), Some(&1));
+    }
+
+    #[test]
+    fn all_but_the_health_of_an_earlier_agent_is_taken_over() {
+        let left = [5, 0xb007, 3, 9, u64::from(health::LEAVING | health::KUBELET_DOWN)];
+        let tables = UserTables::new(Me::from_words(left));
+        assert_eq!(tables.me.to_words(), [5, 0xb007, 3, 9, 0]);
     }
 
     #[test]
