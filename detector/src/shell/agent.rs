@@ -1,8 +1,5 @@
 //! `detector agent`: everything around the real-time thread.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a shell is IO: it waits, and polls the kubelet"
-)]
+#![expect(clippy::disallowed_methods, reason = "a shell is IO: it waits")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +12,6 @@ use detector::datapath::{Carrier, Config, Datapath};
 use detector::disk::StateDir;
 use detector::identity::MemberId;
 use detector::local::farewell::farewell;
-use detector::local::kubelet::{self, KubeletHealth};
 use detector::local::systemd::{BUS_SOCKET, SYSTEMD_SOCKET, host_state};
 use detector::message::Farewell;
 use detector::realtime::agent::{AgentLoop, AgentSnapshot, FromAgent, ToAgent};
@@ -33,6 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::host::{Host, publish};
 use super::key::{self, Found, Keeper};
+use super::kubelet;
 use super::members::{Pairs, addresses};
 
 /// Messages that wait on either side of the real-time thread.
@@ -133,8 +130,7 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut carrier = Carrier::open().context("rtnetlink")?;
-    let mut polls = tokio::time::interval(kubelet::INTERVAL);
-    let mut kubelet = KubeletHealth::default();
+    let mut kubelet = kubelet::watch(config.kubelet_healthz);
     let mut looks = tokio::time::interval(key::LOOK);
     looks.reset();
     tracing::info!(node = %common.node_name, id = %own, boot = %boot, port = common.port, "agent started");
@@ -168,11 +164,9 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
             },
             // 4. How this node is.
             up = carrier.changed() => desk.handle_link(up?),
-            _ = polls.tick(), if config.kubelet_healthz.is_some() => {
-                if let Some(address) = config.kubelet_healthz {
-                    let down = kubelet.handle_poll(kubelet::poll(address).await);
-                    desk.handle_health(health::KUBELET_DOWN, down);
-                }
+            Ok(()) = kubelet.changed() => {
+                let down = *kubelet.borrow_and_update();
+                desk.handle_health(health::KUBELET_DOWN, down);
             }
             _ = looks.tick() => {
                 desk.keeper.look();

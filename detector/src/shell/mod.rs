@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod fixed;
 pub(crate) mod host;
 pub(crate) mod key;
+pub(crate) mod kubelet;
 pub(crate) mod members;
 pub(crate) mod steward;
 pub(crate) mod table;
