@@ -6,16 +6,19 @@ use super::{Court, OTHERS, boot, member, ms};
 use crate::judgement::{Cause, Verdict};
 use crate::message::{Greeting, Message, Sighting};
 
+fn kubelet_is_down() -> Message {
+    Message::Greeting(Greeting {
+        health: health::KUBELET_DOWN,
+        ..Court::greeting(0)
+    })
+}
+
 #[test]
 fn a_kubelet_that_is_down_degrades() {
     let mut court = Court::new(9);
     court.seen.remove(&0);
     court.awake.remove(&0);
-    let ill = Greeting {
-        health: health::KUBELET_DOWN,
-        ..Court::greeting(0)
-    };
-    court.say(0, Message::Greeting(ill));
+    court.say(0, kubelet_is_down());
     assert_eq!(court.verdict(0), Verdict::Degraded);
     court.run_to(2_100);
     court.say(0, Message::Greeting(Court::greeting(0)));
@@ -29,17 +32,13 @@ fn an_old_word_on_a_kubelet_is_none() {
     // Both ways to this steward are broken: the agent's, and its observers'.
     court.seen.remove(&0);
     court.awake.remove(&0);
-    let ill = Greeting {
-        health: health::KUBELET_DOWN,
-        ..Court::greeting(0)
-    };
-    court.say(0, Message::Greeting(ill));
+    court.say(0, kubelet_is_down());
     court.run_to(5_000);
     assert_eq!(court.causes(0), [vec![Cause::Kubelet]]);
     court.run_to(6_100);
     assert_eq!(court.verdict(0), Verdict::Degraded, "nothing else is known");
     assert_eq!(court.causes(0), [vec![Cause::Kubelet], vec![]]);
-    court.say(0, Message::Greeting(ill));
+    court.say(0, kubelet_is_down());
     assert_eq!(court.causes(0).last(), Some(&vec![Cause::Kubelet]));
 }
 
@@ -47,11 +46,7 @@ fn an_old_word_on_a_kubelet_is_none() {
 fn an_agent_that_is_down_itself_says_nothing_of_its_kubelet() {
     let mut court = Court::new(9);
     court.awake.remove(&0);
-    let ill = Greeting {
-        health: health::KUBELET_DOWN,
-        ..Court::greeting(0)
-    };
-    court.say(0, Message::Greeting(ill));
+    court.say(0, kubelet_is_down());
     court.seen.remove(&0);
     for second in 1..=6 {
         // The kernel goes on saying what the agent said last.

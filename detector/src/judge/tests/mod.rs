@@ -8,6 +8,7 @@
 )]
 
 mod degraded;
+mod goodbyes;
 mod guards;
 mod law;
 mod looks;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use super::{Command, Judge};
 use crate::identity::{BootId, IncidentId, MemberId};
 use crate::judgement::{Ask, Cause, Evidence, Judgement, Verdict};
-use crate::message::{Ability, Goodbye, Greeting, Message, Report, Sighting};
+use crate::message::{Ability, Greeting, Message, Report, Sighting};
 use crate::offset::PeerTime;
 use crate::profile::Profile;
 use crate::rings::Rings;
@@ -327,12 +328,4 @@ impl Court {
             });
         found.unwrap()
     }
-}
-
-/// The farewell of a member.
-fn goodbye(number: usize, farewell: crate::message::Farewell) -> Message {
-    Message::Goodbye(Goodbye {
-        boot: boot(number),
-        farewell,
-    })
 }
