@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{BootId, IncidentId};
-use crate::judgement::{Evidence, Hold, Verdict};
+use crate::judgement::{Causes, Evidence, Hold, Verdict};
 
 /// The version of the schema; a reader refuses another one.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One line: something that happened in one incident, seen by one steward.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub enum Step {
     Verdict {
         /// Which.
         verdict: Verdict,
+        /// With `Degraded`: what is down.
+        #[serde(default, skip_serializing_if = "Causes::is_empty")]
+        causes: Causes,
         /// On what.
         evidence: Evidence,
     },
@@ -113,6 +116,10 @@ pub enum Write {
     Delete,
     /// The own taint off.
     Untaint,
+    /// The own taint of a degraded node.
+    DegradedTaint,
+    /// That taint off.
+    DegradedUntaint,
     /// The Node's own condition.
     Condition,
     /// An Event.

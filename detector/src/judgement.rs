@@ -57,6 +57,15 @@ impl Cause {
     }
 }
 
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Agent => "agent",
+            Self::Kubelet => "kubelet",
+        })
+    }
+}
+
 /// Why a host is `Degraded`: a set of [`Cause`]s. Written as a list.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<Cause>", from = "Vec<Cause>")]
@@ -143,7 +152,7 @@ pub struct Evidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
-    /// More than a third of the members suspected at once.
+    /// More than a third of the members suspected at once, or degraded.
     Storm,
     /// This steward hears less than half of the members.
     Minority,
@@ -151,7 +160,7 @@ pub enum Hold {
     LateTick,
     /// One observer cannot condemn: two nodes.
     TooFewObservers,
-    /// As many as allowed are in progress: it waits for its turn.
+    /// As many as allowed are in progress, or tainted: it waits for its turn.
     Budget,
     /// Control plane: alarm only.
     ControlPlane,

@@ -12,10 +12,13 @@ pub const PUBLIC_KEY: &str = "node-failure-detector.io/public-key";
 /// Annotation of a Node, written by its own agent when no probe reaches it: boot id and a word that changes.
 pub const ALIVE: &str = "node-failure-detector.io/alive";
 
-/// The only taint that is ever written; its value is the incident.
-pub const TAINT: &str = "node-failure-detector.io/dead";
+/// The taint of a dead node; its value is the incident.
+pub const DEAD_TAINT: &str = "node-failure-detector.io/dead";
 
-/// The taint's only effect: what runs there is not evicted by it.
+/// The taint of a degraded node that can start no pod; its value is the incident.
+pub const DEGRADED_TAINT: &str = "node-failure-detector.io/degraded";
+
+/// The only effect of either: what runs there is not evicted by it.
 pub const NO_SCHEDULE: &str = "NoSchedule";
 
 /// Condition of a Node: whether its peers hear it.

@@ -205,6 +205,14 @@ pub const SAYS_ALIVE: Duration = ms(5_000);
 /// be lost, and a busy node's agent may wait.
 pub const AGENT_STALE: Duration = ms(3_000);
 
+/// A degraded host that can start no pod is kept from new ones after this time without a break: a kubelet is back from a
+/// restart or an upgrade by then, and stock Kubernetes notices that it is gone after 40 s.
+pub const DEGRADED_TAINT_AFTER: Duration = ms(10_000);
+
+/// And let have them again after this time: a kubelet that crashes in a loop answers for some seconds each time, and a
+/// moment of `Partial` says nothing of it ([`PARTIAL_LINGER`]). Two stewards that differ write no more often either.
+pub const DEGRADED_UNTAINT_AFTER: Duration = ms(10_000);
+
 /// How often the steward looks at itself (does it hear the majority?) and at a tenth of the members (is anything
 /// stale?).
 pub const SWEEP: Duration = ms(100);

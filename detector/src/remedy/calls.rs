@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     Claim(String, String),
     Taint,
     Untaint,
+    DegradedTaint,
+    DegradedUntaint,
     Slice(String, String),
     Mark(String),
     Delete(String),
@@ -37,6 +39,8 @@ impl Purpose {
         match self {
             Self::Taint => Some(Write::Taint),
             Self::Untaint => Some(Write::Untaint),
+            Self::DegradedTaint => Some(Write::DegradedTaint),
+            Self::DegradedUntaint => Some(Write::DegradedUntaint),
             Self::Slice(..) => Some(Write::Slice),
             Self::Mark(_) => Some(Write::Mark),
             Self::Delete(_) => Some(Write::Delete),
@@ -198,9 +202,13 @@ impl Remedy {
                     self.ledger_pretended();
                     continue;
                 }
-                Call::Taints { taints, .. } => {
-                    let ours = taints.iter().any(crate::remedy::object::Taint::is_ours);
-                    self.pretended.entry(subject).or_default().taint = Some(ours);
+                Call::Taints { .. } => {
+                    let pretended = self.pretended.entry(subject).or_default();
+                    match open.purpose {
+                        Purpose::DegradedTaint => pretended.degraded = Some(true),
+                        Purpose::DegradedUntaint => pretended.degraded = Some(false),
+                        _ => pretended.taint = Some(open.purpose == Purpose::Taint),
+                    }
                     self.counted = false;
                     Answer::Nothing
                 }
@@ -264,6 +272,10 @@ impl Remedy {
             self.told(&open.whom, verdict, &outcome, now);
             return;
         }
+        if let Purpose::DegradedTaint | Purpose::DegradedUntaint = open.purpose {
+            self.degraded_answered(&open.whom, &outcome, now);
+            return;
+        }
         let Some(mut case) = self.cases.remove(&subject) else {
             return;
         };
@@ -301,7 +313,12 @@ impl Remedy {
             }
             Purpose::Mark(uid) => self.mark_answered(case, &uid, outcome),
             Purpose::Delete(uid) => self.delete_answered(case, &uid, &outcome),
-            Purpose::Event | Purpose::Condition(_) | Purpose::Ledger | Purpose::ReadLedger => {}
+            Purpose::Event
+            | Purpose::Condition(_)
+            | Purpose::DegradedTaint
+            | Purpose::DegradedUntaint
+            | Purpose::Ledger
+            | Purpose::ReadLedger => {}
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::remedy::calls::Purpose;
 use crate::remedy::case::Case;
 use crate::remedy::command::{Call, Command, Outcome, Standing};
 use crate::remedy::ledger::Progress;
+use crate::remedy::object::OwnTaint;
 use crate::remedy::{RETRY, Remedy, marks, order};
 use crate::time::Instant;
 
@@ -26,6 +27,14 @@ fn rounds(deaths: usize) -> u32 {
     let doublings = u32::try_from(deaths.saturating_sub(1)).unwrap_or(u32::MAX);
     let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
     RETURN_ROUNDS * factor.clamp(1, RETURN_HOLD_MAX_FACTOR)
+}
+
+/// From `enforce` to `observe`, or paused: nobody takes it off, and no pod would come for ever, silently.
+pub(super) fn left_taint(node: &str, own: OwnTaint) -> Command {
+    let key = own.key();
+    Command::Alarm(format!(
+        "{node} is back and still bears our taint, and this steward writes nothing: kubectl taint node {node} {key}-"
+    ))
 }
 
 impl Remedy {
@@ -114,20 +123,15 @@ impl Remedy {
         if case.node_busy {
             return;
         }
-        if self.withholds()
-            && let Some(ours) = node.taints.iter().find(|taint| taint.is_ours())
-        {
-            let (name, key) = (&node.name, &ours.key);
-            self.commands.push_back(Command::Alarm(format!(
-                "{name} is back and still bears our taint, and this steward writes nothing: kubectl taint node {name} {key}-"
-            )));
+        if self.withholds() && node.own_taint(OwnTaint::Dead).is_some() {
+            self.commands.push_back(left_taint(&node.name, OwnTaint::Dead));
         }
         case.node_busy = true;
         let call = Call::Taints {
             node: node.name.clone(),
             uid: node.uid.clone(),
             resource_version: node.resource_version.clone(),
-            taints: marks::without_taint(&node.taints),
+            taints: marks::without_taint(&node.taints, OwnTaint::Dead),
         };
         let whom = self.whom(subject, case);
         let guard = whom.guard(Standing::Back, Instant::NEVER);

@@ -61,6 +61,10 @@ pub enum Standing {
     Condemned,
     /// The node, whichever boot, is neither.
     Back,
+    /// This boot is `Degraded`, and no pod can start there.
+    StartsNoPod,
+    /// The node, whichever boot, is neither condemned nor like that, as far as is known.
+    StartsPods,
     /// The verdict, whichever boot, is this one.
     Exactly(Verdict),
 }
@@ -99,7 +103,7 @@ pub enum Call {
         /// What is to stand there.
         ledger: Ledger,
     },
-    /// Steps 1 and 4: the whole list of taints, if the Node still has this UID and version.
+    /// Steps 1 and 4, and of a degraded node: the whole list of taints, if the Node still has this UID and version.
     Taints {
         /// Node's name.
         node: String,

@@ -5,9 +5,15 @@ use crate::incident::Step;
 use crate::judgement::{Ask, Verdict};
 use crate::remedy::case::Case;
 use crate::remedy::command::Command;
-use crate::remedy::object::Node;
+use crate::remedy::object::{Node, OwnTaint, Taint};
 use crate::remedy::{Remedy, book};
 use crate::time::Instant;
+
+/// The incident that one of our taints names.
+pub(super) fn label(ours: &Taint) -> IncidentId {
+    let label = ours.value.as_deref().and_then(|label| label.parse().ok());
+    label.unwrap_or_default()
+}
 
 impl Remedy {
     /// A Node as it is now.
@@ -33,6 +39,7 @@ impl Remedy {
         }
         self.find_taint(subject, now);
         self.compare(subject, now);
+        self.look_at_degraded(subject, now);
     }
 
     /// A Node wrote on itself that it lives: one that hears no probes but reaches the API is not dead.
@@ -62,17 +69,16 @@ impl Remedy {
         self.nodes.remove(&subject);
         self.pretended.remove(&subject);
         self.tells.remove(&subject);
+        self.degraded.remove(&subject);
         self.dirty.insert(subject);
         self.counted = false;
     }
 
     /// What earlier stewards left: a taint.
     pub(super) fn find_taint(&mut self, subject: MemberId, now: Instant) {
-        let taints = self.nodes.get(&subject).into_iter().flat_map(|node| &node.taints);
-        let ours = taints.clone().find(|taint| taint.is_ours());
-        if let Some(ours) = ours {
-            let label = ours.value.as_deref().and_then(|label| label.parse().ok());
-            self.find(subject, label.unwrap_or_default(), BootId(0), now);
+        let node = self.nodes.get(&subject);
+        if let Some(ours) = node.and_then(|node| node.own_taint(OwnTaint::Dead)) {
+            self.find(subject, label(ours), BootId(0), now);
         }
     }
 

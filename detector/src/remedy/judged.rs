@@ -42,6 +42,7 @@ impl Remedy {
             boot,
             incident,
             verdict,
+            causes,
             evidence,
             at,
             ..
@@ -87,6 +88,7 @@ impl Remedy {
         self.cases.insert(subject, case);
         let step = Step::Verdict {
             verdict: *verdict,
+            causes: *causes,
             evidence: evidence.clone(),
         };
         self.record_for(incident, boot, &node, step, *at);

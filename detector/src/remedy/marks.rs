@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::identity::IncidentId;
 use crate::judgement::Verdict;
 use crate::names;
-use crate::remedy::object::Taint;
+use crate::remedy::object::{OwnTaint, Taint};
 
 /// Wall clock in ms since the epoch, as the API writes `Time`.
 #[must_use]
@@ -25,12 +25,12 @@ pub fn micro_time(at_ms: u64) -> String {
     format!("{seconds}.{:03}000Z", at_ms % 1_000)
 }
 
-/// The list of taints with ours in it, once.
+/// The list of taints with this one of ours in it, once.
 #[must_use]
-pub fn with_taint(taints: &[Taint], incident: IncidentId) -> Vec<Taint> {
-    let mut all = without_taint(taints);
+pub fn with_taint(taints: &[Taint], own: OwnTaint, incident: IncidentId) -> Vec<Taint> {
+    let mut all = without_taint(taints, own);
     all.push(Taint {
-        key: names::TAINT.into(),
+        key: own.key().into(),
         value: Some(incident.to_string()),
         effect: names::NO_SCHEDULE.into(),
         time_added: None,
@@ -38,10 +38,10 @@ pub fn with_taint(taints: &[Taint], incident: IncidentId) -> Vec<Taint> {
     all
 }
 
-/// The list of taints without ours.
+/// The list of taints without this one of ours.
 #[must_use]
-pub fn without_taint(taints: &[Taint]) -> Vec<Taint> {
-    let others = taints.iter().filter(|taint| !taint.is_ours());
+pub fn without_taint(taints: &[Taint], own: OwnTaint) -> Vec<Taint> {
+    let others = taints.iter().filter(|taint| !own.is(taint));
     others.cloned().collect()
 }
 
@@ -151,10 +151,13 @@ mod tests {
     #[test]
     fn our_taint_is_there_once_and_others_stay_as_they_were() {
         let old = [foreign("a"), foreign("b")];
-        let once = with_taint(&old, IncidentId(0xab));
-        let twice = with_taint(&once, IncidentId(0xcd));
+        let once = with_taint(&old, OwnTaint::Dead, IncidentId(0xab));
+        let twice = with_taint(&once, OwnTaint::Dead, IncidentId(0xcd));
         assert_eq!(twice.len(), 3);
-        assert_eq!(without_taint(&twice), old);
+        assert_eq!(without_taint(&twice, OwnTaint::Dead), old);
+        let both = with_taint(&once, OwnTaint::Degraded, IncidentId(0xef));
+        assert_eq!(without_taint(&both, OwnTaint::Degraded), once);
+        assert_eq!(both.iter().filter(|taint| taint.is_ours()).count(), 2);
         assert_eq!(
             taints("u", "7", &once),
             json!({"metadata": {"uid": "u", "resourceVersion": "7"}, "spec": {"taints": [

@@ -12,6 +12,8 @@
 //! write leaves no worse than stock Kubernetes: all writes are idempotent and bound to UIDs, the next steward goes on
 //! where the ledger stands still, and a taint that nobody remembers is found on its Node.
 //!
+//! Beside it, and without the ledger: the taint of a degraded node that can start no pod ([`degraded`]).
+//!
 //! In `observe` the same requests come out as [`Command::Withheld`], and the machine goes on as if each had been
 //! answered at once.
 
@@ -19,6 +21,7 @@ mod book;
 mod calls;
 mod case;
 mod comeback;
+mod degraded;
 mod found;
 mod index;
 mod judged;
@@ -27,6 +30,7 @@ mod round;
 mod steps;
 mod tell;
 
+pub mod bound;
 pub mod budget;
 pub mod command;
 pub mod ledger;
@@ -53,8 +57,9 @@ use crate::remedy::book::Book;
 use crate::remedy::calls::Calls;
 use crate::remedy::case::Case;
 use crate::remedy::command::{ApiEvent, Command};
+use crate::remedy::degraded::Degraded;
 use crate::remedy::index::SliceIndex;
-use crate::remedy::object::Node;
+use crate::remedy::object::{Node, OwnTaint};
 use crate::remedy::tell::Tell;
 use crate::remedy::verdicts::Verdicts;
 use crate::roster::{Member, Roster, StewardEntry};
@@ -94,6 +99,7 @@ pub struct Config {
 #[derive(Clone, Debug, Default)]
 struct Pretended {
     taint: Option<bool>,
+    degraded: Option<bool>,
     reachable: Option<String>,
 }
 
@@ -114,6 +120,7 @@ pub struct Remedy {
     cases: BTreeMap<MemberId, Case>,
     flaps: BTreeMap<MemberId, Vec<Instant>>,
     tells: BTreeMap<MemberId, Tell>,
+    degraded: BTreeMap<MemberId, Degraded>,
     calls: Calls,
     told_condemned: Option<Vec<MemberId>>,
     counted: bool,
@@ -142,6 +149,7 @@ impl Remedy {
             cases: BTreeMap::new(),
             flaps: BTreeMap::new(),
             tells: BTreeMap::new(),
+            degraded: BTreeMap::new(),
             calls: Calls::default(),
             told_condemned: None,
             counted: false,
@@ -172,6 +180,10 @@ impl Remedy {
         self.verdicts.keep(|subject| members.contains_key(&subject));
         self.flaps.retain(|subject, _| members.contains_key(subject));
         self.tells.retain(|subject, _| members.contains_key(subject));
+        self.degraded.retain(|subject, _| members.contains_key(subject));
+        for subject in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.look_at_degraded(subject, now);
+        }
         self.touch_all();
         self.settle(now);
     }
@@ -193,7 +205,10 @@ impl Remedy {
                 incident,
                 at,
             } => self.warned(*subject, *boot, *incident, *at, now),
-            Judgement::Changed { subject, .. } => self.changed(*subject, judgement, now),
+            Judgement::Changed { subject, .. } => {
+                self.changed(*subject, judgement, now);
+                self.degraded_judged(*subject, judgement, now);
+            }
             Judgement::Held { subject, hold, at } => {
                 if let Some(hold) = *hold {
                     let step = Step::Held { hold };
@@ -251,7 +266,9 @@ impl Remedy {
     pub fn poll_timeout(&self) -> Instant {
         let cases = self.cases.values().map(|case| case.deadline);
         let tells = self.tells.values().map(|tell| self.tell_due(tell));
-        let all = cases.chain(tells).min().unwrap_or(Instant::NEVER);
+        let degraded = self.degraded.values().map(|degraded| degraded.due(self.rank));
+        let all = cases.chain(tells).chain(degraded);
+        let all = all.min().unwrap_or(Instant::NEVER);
         all.min(self.book.deadline())
     }
 
@@ -280,6 +297,7 @@ impl Remedy {
                 self.advance(subject, now);
             }
             self.tell(now);
+            self.tend_degraded(now);
             self.flush_ledger(now);
             if !self.answer_withheld(now) && self.dirty.is_empty() {
                 break;
@@ -323,6 +341,9 @@ impl Remedy {
         }
         // What was only pretended is done again from the beginning, with new timers.
         self.pretended.clear();
+        for subject in self.degraded.keys().copied().collect::<Vec<_>>() {
+            self.look_at_degraded(subject, now);
+        }
         self.book.forget_pretended();
         self.slices.forget_pretended();
         for case in self.cases.values_mut() {
@@ -372,6 +393,16 @@ impl Remedy {
         let pretended = self.pretended.get(&subject).and_then(|pretended| pretended.taint);
         let known = self.nodes.get(&subject);
         pretended.unwrap_or_else(|| known.is_some_and(Node::is_tainted))
+    }
+
+    /// Whether our taint of the degraded is on the Node, or would be.
+    fn is_tainted_degraded(&self, subject: MemberId) -> bool {
+        let pretended = self
+            .pretended
+            .get(&subject)
+            .and_then(|pretended| pretended.degraded);
+        let own = |node: &Node| node.own_taint(OwnTaint::Degraded).is_some();
+        pretended.unwrap_or_else(|| self.nodes.get(&subject).is_some_and(own))
     }
 
     /// The reason of the Node's condition, or what it would be.

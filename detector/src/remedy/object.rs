@@ -20,11 +20,37 @@ pub struct Taint {
     pub time_added: Option<String>,
 }
 
+/// The taints that we write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnTaint {
+    /// Of a node that is dead or leaving.
+    Dead,
+    /// Of a degraded node that can start no pod.
+    Degraded,
+}
+
+impl OwnTaint {
+    /// Its key.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Dead => names::DEAD_TAINT,
+            Self::Degraded => names::DEGRADED_TAINT,
+        }
+    }
+
+    /// Whether a taint is this one.
+    #[must_use]
+    pub fn is(self, taint: &Taint) -> bool {
+        taint.key == self.key()
+    }
+}
+
 impl Taint {
-    /// Whether it is the one that we write.
+    /// Whether we write it.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.key == names::TAINT
+        OwnTaint::Dead.is(self) || OwnTaint::Degraded.is(self)
     }
 }
 
@@ -50,10 +76,16 @@ pub struct Node {
 }
 
 impl Node {
-    /// Whether it carries our taint.
+    /// Our taint, if it bears it.
+    #[must_use]
+    pub fn own_taint(&self, own: OwnTaint) -> Option<&Taint> {
+        self.taints.iter().find(|taint| own.is(taint))
+    }
+
+    /// Whether it bears our taint of the dead.
     #[must_use]
     pub fn is_tainted(&self) -> bool {
-        self.taints.iter().any(Taint::is_ours)
+        self.own_taint(OwnTaint::Dead).is_some()
     }
 }
 

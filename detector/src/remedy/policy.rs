@@ -33,13 +33,14 @@ fn is_allowed(owner: &Owner) -> bool {
     )
 }
 
-/// Whether a pod with this toleration may be bound to a node with our taint.
+/// Whether a pod with this toleration may be bound to a node with our taint of the dead.
 fn tolerates_us(toleration: &Toleration) -> bool {
     let effect = toleration.effect.as_deref().unwrap_or("");
     let key = toleration.key.as_deref().unwrap_or("");
     let exists = toleration.operator.as_deref() == Some("Exists");
     // With `Equal` the value would have to be an incident's label: only of our key, and then somebody meant it.
-    (effect.is_empty() || effect == names::NO_SCHEDULE) && ((key.is_empty() && exists) || key == names::TAINT)
+    (effect.is_empty() || effect == names::NO_SCHEDULE)
+        && ((key.is_empty() && exists) || key == names::DEAD_TAINT)
 }
 
 /// Why a pod of this kind of owner is not deleted.
@@ -240,8 +241,8 @@ mod tests {
             (toleration("", "Exists", ""), true),
             (toleration("", "Exists", "NoSchedule"), true),
             (toleration("", "Exists", "NoExecute"), false),
-            (toleration(names::TAINT, "Exists", ""), true),
-            (toleration(names::TAINT, "", "NoSchedule"), true),
+            (toleration(names::DEAD_TAINT, "Exists", ""), true),
+            (toleration(names::DEAD_TAINT, "", "NoSchedule"), true),
             (
                 toleration("node.kubernetes.io/not-ready", "Exists", "NoExecute"),
                 false,

@@ -12,7 +12,7 @@ use crate::remedy::calls::Purpose;
 use crate::remedy::case::{Case, Work};
 use crate::remedy::command::{Answer, Call, Outcome, Standing};
 use crate::remedy::ledger::{Entry, Progress};
-use crate::remedy::object::Taint;
+use crate::remedy::object::{OwnTaint, Taint};
 use crate::remedy::round::{Round, Stage};
 use crate::remedy::{RETRY, Remedy, budget, marks, order, policy, second_look};
 use crate::time::Instant;
@@ -70,7 +70,7 @@ impl Remedy {
         let incidents = [Some(case.incident), entry.map(|entry| entry.incident)];
         let is_of_this_death = |taint: &Taint| {
             let incident = taint.value.as_deref().and_then(|label| label.parse().ok());
-            taint.is_ours() && incident.is_some() && incidents.contains(&incident)
+            OwnTaint::Dead.is(taint) && incident.is_some() && incidents.contains(&incident)
         };
         let node = self.nodes.get(&subject);
         if node.is_some_and(|node| node.taints.iter().any(is_of_this_death)) {
@@ -96,7 +96,7 @@ impl Remedy {
     }
 
     /// What keeps this subject from being acted on by this steward.
-    fn holds(&self, subject: MemberId) -> Option<Hold> {
+    pub(super) fn holds(&self, subject: MemberId) -> Option<Hold> {
         let member = self.members.get(&subject)?;
         if member.name == self.config.own_node {
             return Some(Hold::OwnNode);
@@ -276,7 +276,7 @@ impl Remedy {
             node: node.name.clone(),
             uid: node.uid.clone(),
             resource_version: node.resource_version.clone(),
-            taints: marks::with_taint(&node.taints, case.incident),
+            taints: marks::with_taint(&node.taints, OwnTaint::Dead, case.incident),
         };
         let whom = self.whom(subject, case);
         let guard = whom.guard(Standing::Condemned, Instant::NEVER);
@@ -397,7 +397,7 @@ fn slices_due(case: &Case) -> Instant {
 }
 
 /// In words.
-const fn reason(hold: Hold) -> &'static str {
+pub(super) const fn reason(hold: Hold) -> &'static str {
     match hold {
         Hold::Storm => "too many are suspected at once",
         Hold::Minority => "this steward hears too few",

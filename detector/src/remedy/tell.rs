@@ -1,6 +1,7 @@
 //! What humans and other controllers see: the Node's condition and Events. On transitions only, level by level: the
 //! condition is compared with what stands there, so that a restart repeats nothing and loses nothing.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::identity::{BootId, IncidentId, MemberId};
@@ -17,7 +18,7 @@ const LASTS: Duration = Duration::from_secs(1);
 const BEHIND: Duration = Duration::from_millis(100);
 
 /// A steward further back in the order tells what the ones before it have not told so much later.
-const TURN: Duration = Duration::from_secs(2);
+pub(super) const TURN: Duration = Duration::from_secs(2);
 
 /// A verdict to be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,7 +145,12 @@ impl Remedy {
         }
         if done {
             let (reason, warning) = event(verdict);
-            let note = format!("{}: incident {}", marks::reachable(verdict).0, whom.incident);
+            let mut note = String::from(marks::reachable(verdict).0);
+            for cause in self.verdicts.causes(whom.subject).iter() {
+                // Writing to a String does not fail.
+                let _ = write!(note, ", {cause} is down");
+            }
+            let _ = write!(note, ": incident {}", whom.incident);
             self.announce(whom, warning, reason, note, now);
         }
     }

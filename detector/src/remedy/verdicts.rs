@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::identity::{BootId, MemberId};
-use crate::judgement::{Judgement, Verdict};
+use crate::judgement::{Causes, Judgement, Verdict};
 use crate::remedy::command::{Guard, Standing};
 use crate::time::Instant;
 
 /// The newest verdict about each subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdicts {
-    of: BTreeMap<MemberId, (BootId, Verdict)>,
+    of: BTreeMap<MemberId, (BootId, Verdict, Causes)>,
     paused: bool,
 }
 
@@ -31,16 +31,17 @@ impl Verdicts {
             subject,
             boot,
             verdict,
+            causes,
             ..
         } = *judgement
         {
-            self.of.insert(subject, (boot, verdict));
+            self.of.insert(subject, (boot, verdict, causes));
         }
     }
 
     /// The subject says through the API that this boot lives: a `Dead` is `Partial` until the judge speaks again.
     pub fn says_alive(&mut self, subject: MemberId, boot: BootId) {
-        if let Some((of, verdict)) = self.of.get_mut(&subject)
+        if let Some((of, verdict, _)) = self.of.get_mut(&subject)
             && *of == boot
         {
             *verdict = (*verdict).min(Verdict::Partial);
@@ -60,7 +61,24 @@ impl Verdicts {
     /// What holds of this subject.
     #[must_use]
     pub fn get(&self, subject: MemberId) -> Option<(BootId, Verdict)> {
-        self.of.get(&subject).copied()
+        self.of.get(&subject).map(|(boot, verdict, _)| (*boot, *verdict))
+    }
+
+    /// What of this subject is down.
+    #[must_use]
+    pub fn causes(&self, subject: MemberId) -> Causes {
+        self.of.get(&subject).map_or(Causes::NONE, |(.., causes)| *causes)
+    }
+
+    /// Whether no pod can start on this subject. None: nobody knows, or it is condemned, and more than that is at stake.
+    #[must_use]
+    pub fn starts_no_pod(&self, subject: MemberId) -> Option<bool> {
+        match self.of.get(&subject)? {
+            (_, Verdict::Dead | Verdict::Leaving, _) => None,
+            (_, Verdict::Degraded, causes) if causes.is_empty() => None,
+            (_, Verdict::Degraded, causes) => Some(causes.starts_no_pod()),
+            (_, Verdict::Unknown | Verdict::Alive | Verdict::Away | Verdict::Partial, _) => Some(false),
+        }
     }
 
     /// Whether a request with this guard may be tried now. A subject without a verdict is neither dead nor back.
@@ -77,6 +95,8 @@ impl Verdicts {
             Standing::Dead => boot == guard.boot && verdict == Verdict::Dead,
             Standing::Condemned => boot == guard.boot && condemned,
             Standing::Back => !condemned,
+            Standing::StartsNoPod => boot == guard.boot && self.starts_no_pod(guard.subject) == Some(true),
+            Standing::StartsPods => self.starts_no_pod(guard.subject) == Some(false),
             Standing::Exactly(wanted) => verdict == wanted,
         }
     }
@@ -85,13 +105,17 @@ impl Verdicts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judgement::{Causes, Evidence};
+    use crate::judgement::{Cause, Evidence};
     use std::time::Duration;
 
     const SUBJECT: MemberId = MemberId(7);
     const BOOT: BootId = BootId(1);
 
     fn verdicts(boot: BootId, verdict: Verdict) -> Verdicts {
+        because(boot, verdict, Causes::NONE)
+    }
+
+    fn because(boot: BootId, verdict: Verdict, causes: Causes) -> Verdicts {
         let mut verdicts = Verdicts::default();
         verdicts.pause(false);
         verdicts.note(&Judgement::Changed {
@@ -99,7 +123,7 @@ mod tests {
             boot,
             incident: None,
             verdict,
-            causes: Causes::NONE,
+            causes,
             evidence: Evidence::default(),
             farewell: None,
             longest_silence: Duration::ZERO,
@@ -133,7 +157,31 @@ mod tests {
             );
             assert_eq!(allowed(&now, Standing::Back), !matches!(verdict, Dead | Leaving));
             assert!(allowed(&now, Standing::Exactly(verdict)));
+            assert!(!allowed(&now, Standing::StartsNoPod));
+            assert_eq!(
+                allowed(&now, Standing::StartsPods),
+                !matches!(verdict, Dead | Leaving | Degraded)
+            );
         }
+    }
+
+    #[test]
+    fn a_node_without_a_kubelet_starts_no_pod() {
+        let degraded = |boot, causes| because(boot, Verdict::Degraded, causes);
+        let kubelet = Causes::NONE.with(Cause::Kubelet);
+        for (now, starts_no_pod) in [
+            (degraded(BOOT, kubelet), Some(true)),
+            (degraded(BOOT, Causes::NONE.with(Cause::Agent)), Some(false)),
+            (degraded(BOOT, Causes::NONE), None),
+        ] {
+            assert_eq!(now.starts_no_pod(SUBJECT), starts_no_pod, "{now:?}");
+            assert_eq!(allowed(&now, Standing::StartsNoPod), starts_no_pod == Some(true));
+            assert_eq!(allowed(&now, Standing::StartsPods), starts_no_pod == Some(false));
+        }
+        let another = degraded(BootId(2), kubelet);
+        assert!(!allowed(&another, Standing::StartsNoPod), "of another boot");
+        let nobody = Verdicts::default();
+        assert!(!allowed(&nobody, Standing::StartsNoPod) && !allowed(&nobody, Standing::StartsPods));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::judgement::Verdict;
 use crate::profile::FRESH_LOOK;
 use crate::remedy::command::{Answer, ApiEvent, Call, LedgerState, Outcome};
 use crate::remedy::ledger::Ledger;
-use crate::remedy::object::{Node, PodRef, Taint};
+use crate::remedy::object::{Node, OwnTaint, PodRef, Taint};
 use crate::remedy::{budget, marks};
 
 impl World {
@@ -91,10 +91,30 @@ impl World {
         );
     }
 
+    /// Invariant: no more nodes bear our taint of the degraded than a tenth, and one.
+    fn assert_room(&self, node: &str) {
+        let bear = self.tainted(OwnTaint::Degraded);
+        assert!(
+            bear.len() < budget::limit(self.members.len()),
+            "{node} beside {bear:?}"
+        );
+    }
+
+    /// The nodes that bear one of our taints.
+    pub(super) fn tainted(&self, own: OwnTaint) -> Vec<&str> {
+        let nodes = self.nodes.values().filter(|node| node.own_taint(own).is_some());
+        nodes.map(|node| node.name.as_str()).collect()
+    }
+
     fn write_taints(&mut self, name: &str, uid: &str, version: &str, taints: &[Taint]) -> Outcome {
-        let adds = taints.iter().any(Taint::is_ours);
-        if adds {
+        let has = |taints: &[Taint], own: OwnTaint| taints.iter().any(|taint| own.is(taint));
+        let old = self.nodes.get(name).map_or(&[][..], |node| &node.taints);
+        let adds = |own| has(taints, own) && !has(old, own);
+        if adds(OwnTaint::Dead) {
             self.assert_listed(name, "taint");
+        }
+        if adds(OwnTaint::Degraded) {
+            self.assert_room(name);
         }
         let next = self.next_version();
         let Some(node) = self.nodes.get_mut(name) else {

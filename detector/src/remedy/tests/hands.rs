@@ -2,8 +2,9 @@
 
 use super::world::{World, id, ms};
 use crate::judgement::Verdict;
-use crate::remedy::Mode;
 use crate::remedy::command::ApiEvent;
+use crate::remedy::object::OwnTaint;
+use crate::remedy::{Mode, marks};
 
 #[test]
 fn one_steward_acts_and_the_others_watch() {
@@ -205,7 +206,7 @@ fn a_conflict_of_the_ledger_is_read_again_where_the_watch_is_silent() {
 fn a_taint_without_an_entry_is_found_on_its_node_and_taken_off() {
     let mut world = World::new(9, 0, Mode::Enforce);
     let node = world.nodes.get_mut("n0").unwrap();
-    node.taints = crate::remedy::marks::with_taint(&node.taints, super::judge::INCIDENT);
+    node.taints = marks::with_taint(&node.taints, OwnTaint::Dead, super::judge::INCIDENT);
     world.add_steward();
     world.run(ms(100));
     assert!(world.nodes["n0"].is_tainted());

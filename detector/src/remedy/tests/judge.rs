@@ -4,11 +4,35 @@ use std::time::Duration;
 
 use super::world::{Post, World, id, ms};
 use crate::identity::{BootId, IncidentId};
-use crate::judgement::{Ask, Causes, Evidence, Judgement, Verdict};
+use crate::judgement::{Ask, Cause, Causes, Evidence, Judgement, Verdict};
 use crate::message::Farewell;
+use crate::time::Instant;
 
 pub(super) const BOOT: BootId = BootId(0xb007);
 pub(super) const INCIDENT: IncidentId = IncidentId(0x1c);
+
+/// A verdict, as the judge tells it.
+pub(super) fn changed(
+    name: &str,
+    boot: BootId,
+    verdict: Verdict,
+    causes: Causes,
+    farewell: Option<Farewell>,
+    at: Instant,
+) -> Judgement {
+    let condemned = matches!(verdict, Verdict::Dead | Verdict::Leaving);
+    Judgement::Changed {
+        subject: id(name),
+        boot,
+        incident: condemned.then_some(INCIDENT),
+        verdict,
+        causes,
+        evidence: Evidence::default(),
+        farewell,
+        longest_silence: Duration::ZERO,
+        at,
+    }
+}
 
 impl World {
     /// Tells all stewards.
@@ -32,23 +56,18 @@ impl World {
     }
 
     pub(super) fn verdict(&mut self, name: &str, verdict: Verdict, farewell: Option<Farewell>) {
-        let condemned = matches!(verdict, Verdict::Dead | Verdict::Leaving);
         if verdict == Verdict::Dead {
             self.silent.insert(id(name));
         } else {
             self.silent.remove(&id(name));
         }
-        self.judge(&Judgement::Changed {
-            subject: id(name),
-            boot: BOOT,
-            incident: condemned.then_some(INCIDENT),
-            verdict,
-            causes: Causes::NONE,
-            evidence: Evidence::default(),
-            farewell,
-            longest_silence: Duration::ZERO,
-            at: self.now,
-        });
+        self.judge(&changed(name, BOOT, verdict, Causes::NONE, farewell, self.now));
+    }
+
+    /// `Degraded`, because of these.
+    pub(super) fn degrade(&mut self, name: &str, causes: &[Cause]) {
+        let causes = causes.iter().copied().collect();
+        self.judge(&changed(name, BOOT, Verdict::Degraded, causes, None, self.now));
     }
 
     pub(super) fn good(&mut self, name: &str, rounds: u32) {

@@ -4,8 +4,9 @@ use super::judge::INCIDENT;
 use super::world::{World, id, kind, ms, steps};
 use crate::incident::Step;
 use crate::judgement::{Ask, Hold, Verdict};
-use crate::remedy::Mode;
 use crate::remedy::command::{ApiEvent, Call, LedgerState, Outcome};
+use crate::remedy::object::OwnTaint;
+use crate::remedy::{Mode, marks};
 
 fn held(world: &World) -> Vec<Hold> {
     let steps = steps(&world.stewards[0]);
@@ -347,7 +348,7 @@ fn a_real_taint_that_observe_leaves_on_a_node_that_is_back_rings() {
         let mut world = World::new(9, 0, Mode::Observe);
         if tainted {
             let node = world.nodes.get_mut("n0").unwrap();
-            node.taints = crate::remedy::marks::with_taint(&node.taints, INCIDENT);
+            node.taints = marks::with_taint(&node.taints, OwnTaint::Dead, INCIDENT);
         }
         world.add_steward();
         world.run(ms(100));

@@ -8,6 +8,7 @@
 
 mod api;
 mod death;
+mod degraded;
 mod doubts;
 mod hands;
 mod judge;

@@ -9,7 +9,7 @@ use crate::judgement::{Ask, Judgement};
 use crate::profile::Profile;
 use crate::remedy::command::{ApiEvent, Call, Command, LedgerState, Outcome, Request};
 use crate::remedy::ledger::{self, Ledger};
-use crate::remedy::object::{Endpoint, Node, Owner, Pod, PodRef, Slice, Taint};
+use crate::remedy::object::{Endpoint, Node, OwnTaint, Owner, Pod, PodRef, Slice, Taint};
 use crate::remedy::verdicts::Verdicts;
 use crate::remedy::{Config, Mode, Remedy, pause};
 use crate::roster::{Member, PublicKey, Roster, StewardEntry};
@@ -398,7 +398,8 @@ impl World {
 pub(super) fn kind(call: &Call) -> Option<&'static str> {
     match call {
         Call::Ledger { .. } => Some("ledger"),
-        Call::Taints { taints, .. } if taints.iter().any(Taint::is_ours) => Some("taint"),
+        Call::Taints { taints, .. } if taints.iter().any(|taint| OwnTaint::Dead.is(taint)) => Some("taint"),
+        Call::Taints { taints, .. } if taints.iter().any(Taint::is_ours) => Some("degraded"),
         Call::Taints { .. } => Some("untaint"),
         Call::Slice { .. } => Some("slice"),
         Call::Mark { .. } => Some("mark"),

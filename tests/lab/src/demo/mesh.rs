@@ -150,6 +150,7 @@ fn line(entry: &Entry) -> String {
         Step::Verdict {
             verdict: Verdict::Dead,
             evidence,
+            ..
         } => format!("DEAD: {}", words(evidence)),
         Step::Verdict { verdict, .. } => format!("{verdict:?}"),
         Step::Held { hold } => format!("held back: {hold:?}"),

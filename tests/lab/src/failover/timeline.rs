@@ -81,6 +81,7 @@ impl Timeline {
                 Step::Verdict {
                     verdict: Verdict::Dead,
                     evidence,
+                    ..
                 } => {
                     if entry.node != self.victim || at < 0.0 {
                         self.false_verdicts += 1;
@@ -200,6 +201,7 @@ fn endpoints_gone(victim: &str, cut: Moment, seen: &[Sighting]) -> (Option<f64>,
 mod tests {
     use detector::identity::{BootId, IncidentId};
     use detector::incident::SCHEMA;
+    use detector::judgement::Causes;
 
     use super::super::sightings::PodSeen;
     use super::*;
@@ -228,6 +230,7 @@ mod tests {
     fn dead() -> Step {
         Step::Verdict {
             verdict: Verdict::Dead,
+            causes: Causes::NONE,
             evidence: Evidence {
                 last_echo_us: Some(150_000),
                 ..Evidence::default()

@@ -47,6 +47,7 @@ pub fn dead(entry: &Entry) -> Option<&Evidence> {
         Step::Verdict {
             verdict: Verdict::Dead,
             evidence,
+            ..
         } => Some(evidence),
         _ => None,
     }
@@ -112,7 +113,7 @@ mod tests {
     use anyhow::Result;
     use detector::identity::{BootId, IncidentId};
     use detector::incident::{Entry, SCHEMA, Step};
-    use detector::judgement::{Evidence, Verdict};
+    use detector::judgement::{Causes, Evidence, Verdict};
 
     use super::{Death, Record};
     use crate::moment::Moment;
@@ -146,6 +147,7 @@ mod tests {
             wall_ms: 0,
             step: Step::Verdict {
                 verdict,
+                causes: Causes::NONE,
                 evidence: Evidence::default(),
             },
         }

@@ -92,7 +92,7 @@ impl Api {
             .filter(|taint| taint.is_ours())
             .all(|taint| taint.effect == names::NO_SCHEDULE);
         if foreign(&object.node.taints) != foreign(taints) || !ours_only {
-            return Outcome::Refused("admission: only our own taint, NoSchedule".to_owned());
+            return Outcome::Refused("admission: only our own taints, NoSchedule".to_owned());
         }
         object.node.taints = taints.to_vec();
         object.node.resource_version = next;

@@ -26,7 +26,7 @@ fn taint(api: &mut Api, node: &str) -> Outcome {
         uid: object.uid.clone(),
         resource_version: object.resource_version.clone(),
         taints: vec![Taint {
-            key: detector::names::TAINT.to_owned(),
+            key: detector::names::DEAD_TAINT.to_owned(),
             value: Some("1".to_owned()),
             effect: detector::names::NO_SCHEDULE.to_owned(),
             time_added: None,
