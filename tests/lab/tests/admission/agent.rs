@@ -30,6 +30,14 @@ pub(super) fn tries(account: &mut Account<'_>) {
             json!({"spec": {"unschedulable": true}}),
         ),
         (
+            "an agent does not write a Node's spec",
+            own,
+            json!({"spec": {"taints": [
+                {"key": "theirs", "effect": "NoSchedule"},
+                {"key": "node-failure-detector.io/degraded", "effect": "NoSchedule"},
+            ]}}),
+        ),
+        (
             "an agent does not write labels",
             own,
             metadata("labels", json!({"a": "b"})),

@@ -22,6 +22,11 @@ subjects:
 ---
 {apiVersion: v1, kind: Node, metadata: {name: plane, labels: {node-role.kubernetes.io/control-plane: ""}}}
 ---
+apiVersion: v1
+kind: Node
+metadata: {name: tainted-plane, labels: {node-role.kubernetes.io/control-plane: ""}}
+spec: {taints: [{key: node-failure-detector.io/dead, effect: NoSchedule}]}
+---
 apiVersion: apps/v1
 kind: ReplicaSet
 metadata: {name: set}

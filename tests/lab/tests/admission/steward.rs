@@ -17,10 +17,22 @@ pub(super) fn tries(account: &mut Account<'_>, on: &Pods) -> Result<()> {
 
 fn nodes(account: &mut Account<'_>) {
     let taint = |key: &str, effect: &str| json!([{"op": "add", "path": "/spec/taints/-", "value": {"key": key, "effect": effect}}]);
-    let ours = "node-failure-detector.io/dead";
+    let (ours, degraded) = (
+        "node-failure-detector.io/dead",
+        "node-failure-detector.io/degraded",
+    );
     account.allowed("PATCH", "/api/v1/nodes/own", PATCH, &taint(ours, "NoSchedule"));
+    account.allowed(
+        "PATCH",
+        "/api/v1/nodes/own",
+        PATCH,
+        &taint(degraded, "NoSchedule"),
+    );
     let our_taint = json!({"spec": {"taints": [{"key": ours, "effect": "NoSchedule"}]}});
+    let degraded_taint = json!({"spec": {"taints": [{"key": degraded, "effect": "NoSchedule"}]}});
     let own = ("PATCH", "/api/v1/nodes/own");
+    let plane = ("PATCH", "/api/v1/nodes/tainted-plane");
+    account.allowed(plane.0, plane.1, MERGE, &json!({"spec": {"taints": null}}));
     let cases: &[(&str, (&str, &str), &str, Value)] = &[
         (
             "a steward neither creates nor deletes a Node",
@@ -29,13 +41,44 @@ fn nodes(account: &mut Account<'_>) {
             Value::Null,
         ),
         ("our taint is NoSchedule", own, PATCH, taint(ours, "NoExecute")),
+        (
+            "our taint is NoSchedule",
+            own,
+            PATCH,
+            taint(degraded, "NoExecute"),
+        ),
+        (
+            "our taint is NoSchedule",
+            own,
+            PATCH,
+            taint(degraded, "PreferNoSchedule"),
+        ),
         ("taints that are not ours", own, PATCH, taint("a", "NoSchedule")),
+        (
+            "taints that are not ours",
+            own,
+            PATCH,
+            taint("node-failure-detector.io/other", "NoSchedule"),
+        ),
         ("taints that are not ours", own, MERGE, our_taint.clone()),
         (
             "a control-plane node is alarm only",
             ("PATCH", "/api/v1/nodes/plane"),
             MERGE,
             our_taint,
+        ),
+        (
+            "a control-plane node is alarm only",
+            ("PATCH", "/api/v1/nodes/plane"),
+            MERGE,
+            degraded_taint,
+        ),
+        // One of ours is no leave for the other.
+        (
+            "a control-plane node is alarm only",
+            plane,
+            PATCH,
+            taint(degraded, "NoSchedule"),
         ),
         (
             "a steward does not cordon",
