@@ -138,6 +138,7 @@ impl Cluster {
         let carried_out = call.is_write() && matches!(outcome, Outcome::Done(_));
         self.spread();
         self.check_budget();
+        self.check_degraded();
         let alive = self.seats[attempt.seat].start == attempt.start;
         if carried_out && alive {
             self.seats[attempt.seat].writes += 1;

@@ -7,9 +7,11 @@ use detector::judgement::Evidence;
 use detector::profile::{OBSERVERS, quorum};
 use detector::remedy::budget;
 use detector::remedy::ledger::Ledger;
+use detector::remedy::object::OwnTaint;
 use detector::time::nanos;
 
 use super::{Cluster, MS};
+use crate::api::NodeObject;
 use crate::oracle::{Claim, Truth};
 
 /// The most packets that an agent may send in a second for each subject, when all of them are silent: asked every
@@ -75,6 +77,20 @@ impl Cluster {
         assert!(
             open <= allowed,
             "{open} condemnations in progress, {allowed} are allowed: {ledger:?}"
+        );
+    }
+
+    /// At most a tenth of the nodes, and at least one, bears our taint of the degraded.
+    pub(super) fn check_degraded(&self) {
+        let Some(api) = &self.api else {
+            return;
+        };
+        let bears = |object: &&NodeObject| object.node.own_taint(OwnTaint::Degraded).is_some();
+        let bear = api.nodes().filter(bears).count();
+        let allowed = (self.setup.nodes as usize / 10).max(1);
+        assert!(
+            bear <= allowed,
+            "{bear} nodes bear the taint of the degraded, {allowed} may"
         );
     }
 
