@@ -75,9 +75,9 @@ mod tests {
 
     use anyhow::Result;
 
-    use super::Incidents;
+    use super::{Incidents, SCHEMA};
 
-    const LINE: &str = r#"{"v":1,"incident":"0000000000000001","node":"node-1","boot":"0000000000000002","steward":"steward-1","at_us":7,"wall_ms":0,"step":"suspected"}"#;
+    const LINE: &str = r#"{"v":2,"incident":"0000000000000001","node":"node-1","boot":"0000000000000002","steward":"steward-1","at_us":7,"wall_ms":0,"step":"suspected"}"#;
 
     #[test]
     fn a_line_is_read_once_and_only_when_it_is_whole() -> Result<()> {
@@ -91,9 +91,10 @@ mod tests {
         assert_eq!(incidents.poll()?.len(), 0);
         writeln!(file, "{second}")?;
         assert_eq!(incidents.poll()?.first().map(|entry| entry.at_us), Some(7));
-        writeln!(file, "{}", LINE.replace("\"v\":1", "\"v\":2"))?;
+        let other = SCHEMA + 1;
+        writeln!(file, "{}", LINE.replace(r#""v":2"#, &format!(r#""v":{other}"#)))?;
         let refused = incidents.poll().err().map(|error| format!("{error:#}"));
-        assert!(refused.is_some_and(|text| text.contains("schema 2")));
+        assert!(refused.is_some_and(|text| text.contains(&format!("schema {other}"))));
         Ok(())
     }
 }

@@ -120,6 +120,7 @@ fn check_common(found: &Found) -> Result<()> {
 /// What is written about a node, in one line.
 fn traces(lab: &Lab, node: &str) -> Result<String> {
     let taints = lab.kubectl(&["get", "node", node, "-o", "jsonpath={.spec.taints[*].key}"])?;
+    // `observe` makes none.
     let map = "node-failure-detector-ledger";
     let ledger = lab.kubectl(&[
         "-n",
@@ -127,6 +128,7 @@ fn traces(lab: &Lab, node: &str) -> Result<String> {
         "get",
         "configmap",
         map,
+        "--ignore-not-found",
         "-o",
         "jsonpath={.data.ledger}",
     ])?;

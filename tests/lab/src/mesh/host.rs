@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -113,8 +114,11 @@ impl Host {
 
     /// Ends the detector's process by a signal and waits for its end; it stays away until it is started.
     pub(super) fn end(&self, signal: Signal) -> Result<()> {
+        let process = self.process()?;
         self.signal(signal)?;
-        self.wait("ends", |process| process.is_none())
+        // Until its init has taken note of the end: told to start it before, it would not.
+        let is_there = |pid: Pid| Path::new("/proc").join(pid.as_raw_pid().to_string()).exists();
+        self.wait("ends", |_| !process.is_some_and(is_there))
     }
 
     /// Starts the detector again.
