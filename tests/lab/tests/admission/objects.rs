@@ -20,7 +20,10 @@ subjects:
 ---
 {apiVersion: v1, kind: Node, metadata: {name: other}}
 ---
-{apiVersion: v1, kind: Node, metadata: {name: plane, labels: {node-role.kubernetes.io/control-plane: ""}}}
+apiVersion: v1
+kind: Node
+metadata: {name: plane, labels: {node-role.kubernetes.io/control-plane: ""}}
+spec: {taints: [{key: theirs, effect: NoSchedule}]}
 ---
 apiVersion: v1
 kind: Node

@@ -16,6 +16,7 @@ pub(super) fn tries(account: &mut Account<'_>, on: &Pods) -> Result<()> {
 }
 
 fn nodes(account: &mut Account<'_>) {
+    // Added behind what stands there: the API server and its controllers put taints of their own on Nodes without a kubelet.
     let taint = |key: &str, effect: &str| json!([{"op": "add", "path": "/spec/taints/-", "value": {"key": key, "effect": effect}}]);
     let (ours, degraded) = (
         "node-failure-detector.io/dead",
@@ -29,10 +30,8 @@ fn nodes(account: &mut Account<'_>) {
         &taint(degraded, "NoSchedule"),
     );
     let our_taint = json!({"spec": {"taints": [{"key": ours, "effect": "NoSchedule"}]}});
-    let degraded_taint = json!({"spec": {"taints": [{"key": degraded, "effect": "NoSchedule"}]}});
     let own = ("PATCH", "/api/v1/nodes/own");
     let plane = ("PATCH", "/api/v1/nodes/tainted-plane");
-    account.allowed(plane.0, plane.1, MERGE, &json!({"spec": {"taints": null}}));
     let cases: &[(&str, (&str, &str), &str, Value)] = &[
         (
             "a steward neither creates nor deletes a Node",
@@ -60,18 +59,18 @@ fn nodes(account: &mut Account<'_>) {
             PATCH,
             taint("node-failure-detector.io/other", "NoSchedule"),
         ),
-        ("taints that are not ours", own, MERGE, our_taint.clone()),
+        ("taints that are not ours", own, MERGE, our_taint),
         (
             "a control-plane node is alarm only",
             ("PATCH", "/api/v1/nodes/plane"),
-            MERGE,
-            our_taint,
+            PATCH,
+            taint(ours, "NoSchedule"),
         ),
         (
             "a control-plane node is alarm only",
             ("PATCH", "/api/v1/nodes/plane"),
-            MERGE,
-            degraded_taint,
+            PATCH,
+            taint(degraded, "NoSchedule"),
         ),
         // One of ours is no leave for the other.
         (
@@ -140,6 +139,12 @@ fn nodes(account: &mut Account<'_>) {
     for (message, body) in cases {
         account.refused("steward-node-status", message, status, STRATEGIC, body);
     }
+    // By its place: theirs come behind it.
+    let untaint = json!([
+        {"op": "test", "path": "/spec/taints/0/key", "value": ours},
+        {"op": "remove", "path": "/spec/taints/0"},
+    ]);
+    account.allowed(plane.0, plane.1, PATCH, &untaint);
 }
 
 fn pods(account: &mut Account<'_>, pods: &Pods) -> Result<()> {
