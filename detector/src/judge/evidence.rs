@@ -101,16 +101,13 @@ impl Told {
 
     /// Of a report that knows no boot of the subject, or another one, last `heard` then: no evidence on ours.
     #[must_use]
-    pub(super) const fn of_other_boot(origin: Origin, heard: Option<Life>) -> Self {
+    pub(super) fn of_other_boot(origin: Origin, heard: Option<Life>) -> Self {
         Self {
             origin,
             ability: Ability::NeverHeard,
             weight: 0.0,
             losses: Vec::new(),
-            other_heard: match heard {
-                Some(life) => Some(life.latest),
-                None => None,
-            },
+            other_heard: heard.map(|life| life.latest),
         }
     }
 
@@ -323,6 +320,9 @@ pub(super) fn weigh<'a>(
     };
     let proof_until = since + scale.profile.window;
     let asked_since = scale.asked_at.is_some_and(|at| at >= proof_until);
+    // Whoever does not get our questions still says each second whom it heard: then its slots of that window are over.
+    let slots = SLOT * u32::try_from(witnesses.len()).unwrap_or(u32::MAX);
+    let slots_over = proof_until + slots + scale.profile.timeout_cap();
     for witness in witnesses {
         let Some(peer) = peer(witness.observer) else {
             continue;
@@ -369,15 +369,12 @@ pub(super) fn weigh<'a>(
             weighed.proof.add(silence);
         }
         let proves = silence.is_some_and(|silence| silence.last >= proof_until);
-        // Whoever does not get our questions still says each second whom it heard: its slots of that window are over.
-        let slots = SLOT * u32::try_from(witnesses.len()).unwrap_or(u32::MAX);
-        let told_until = proof_until + slots + scale.profile.timeout_cap();
         let seen = witness
             .seen
             .filter(|seen| seen.origin.incarnation == peer.incarnation);
         let sees_nothing = seen
             .and_then(|seen| peer.offset.earliest(seen.origin.sealed, now))
-            .is_some_and(|sealed| sealed >= told_until);
+            .is_some_and(|sealed| sealed >= slots_over);
         let never_spoke = witness.life.is_none() && now.since(since) >= ACQUAINTANCE;
         weighed.complete &= proves
             || answer.is_some()

@@ -6,34 +6,27 @@ use crate::message::{Look, Message};
 use crate::profile::{ASK_HALF_WINDOWS, REPORT_EXPIRY, REPORT_TAIL, SAYS_ALIVE, SLOT};
 use crate::time::Instant;
 
-use super::evidence::{Scale, Weighed, Witness, weigh};
+use super::evidence::{Scale, Told, Weighed, Witness, weigh};
 use super::look::{Asker, LookRound};
 use super::rule::Bar;
-use super::subject::{Condemnation, Suspicion};
+use super::subject::{Condemnation, Subject, Suspicion};
 use super::{Command, Judge};
 
 impl Judge {
     /// Weighs everything that is known of one subject, and says what is new.
     pub(super) fn evaluate(&mut self, id: MemberId, now: Instant) {
-        let expired = now.before(REPORT_EXPIRY);
+        let Some(subject) = self.subjects.get(&id) else {
+            return;
+        };
+        let weighed = self.weigh(
+            subject,
+            |witness| witness.told.as_ref(),
+            now.before(REPORT_EXPIRY),
+            now,
+        );
         let Some(subject) = self.subjects.get_mut(&id) else {
             return;
         };
-        let scale = Scale {
-            profile: &self.profile,
-            silence_from: expired.max(self.guard.late_at.unwrap_or_default()),
-            asked_at: subject.look.map(|look| look.asked_at),
-            listens_since: self.guard.listens_since,
-            now,
-        };
-        let peers = &self.peers;
-        let weighed = weigh(
-            &subject.witnesses,
-            subject.sign,
-            |witness| witness.told.as_ref(),
-            |observer| peers.get(&observer),
-            &scale,
-        );
         // Heard since: its word through the API is not needed any more, and must not cover a death.
         let said = subject.says_alive_until.before(SAYS_ALIVE);
         if weighed.sign.is_some_and(|sign| sign > said + self.profile.window) {
@@ -45,6 +38,26 @@ impl Judge {
         self.answer_look(id, now);
         self.tell(id, &weighed, now);
         self.ask(id, now);
+    }
+
+    /// What `said` picks of the witnesses' words, weighed: silence counts that was sealed at `silence_from` or later, and
+    /// not before a late tick of this steward's own.
+    fn weigh(
+        &self,
+        subject: &Subject,
+        said: impl Fn(&Witness) -> Option<&Told>,
+        silence_from: Instant,
+        now: Instant,
+    ) -> Weighed {
+        let scale = Scale {
+            profile: &self.profile,
+            silence_from: silence_from.max(self.guard.late_at.unwrap_or_default()),
+            asked_at: subject.look.map(|look| look.asked_at),
+            listens_since: self.guard.listens_since,
+            now,
+        };
+        let peer = |observer| self.peers.get(&observer);
+        weigh(&subject.witnesses, subject.sign, said, peer, &scale)
     }
 
     /// Half the evidence: the storm guard counts it, and the remedy is warned once a silence.
@@ -177,28 +190,23 @@ impl Judge {
 
     /// The look of the remedy that is under way, if its answers suffice or its time is over.
     fn answer_look(&mut self, id: MemberId, now: Instant) {
-        let hold = self.guard.hold(now);
-        let Some(subject) = self.subjects.get_mut(&id) else {
+        let Some(subject) = self.subjects.get(&id) else {
             return;
         };
         let Some(look) = subject.look.filter(|look| look.asker == Asker::Remedy) else {
             return;
         };
-        let scale = Scale {
-            profile: &self.profile,
-            silence_from: self.guard.late_at.unwrap_or_default(),
-            asked_at: Some(look.asked_at),
-            listens_since: self.guard.listens_since,
-            now,
-        };
-        let peers = &self.peers;
-        let weighed = weigh(
-            &subject.witnesses,
-            subject.sign,
+        // An answer is bound to its look, and does not expire.
+        let weighed = self.weigh(
+            subject,
             |witness| witness.answer.as_ref(),
-            |observer| peers.get(&observer),
-            &scale,
+            Instant::default(),
+            now,
         );
+        let hold = self.guard.hold(now);
+        let Some(subject) = self.subjects.get_mut(&id) else {
+            return;
+        };
         let bar = Bar::dead(subject.witnesses.len(), &self.profile);
         let reached = weighed.proof.reaches(&bar) && weighed.complete;
         let heard = weighed.sign.is_some_and(|sign| sign >= look.asked_at);
