@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::judge::INCIDENT;
+use super::judge::{INCIDENT, changed};
 use super::world::{World, id, kind, ms, steps};
 use crate::identity::BootId;
 use crate::incident::{Step, Write};
-use crate::judgement::{Causes, Evidence, Judgement, Verdict};
+use crate::judgement::{Causes, Judgement, Verdict};
 use crate::message::Farewell;
 use crate::remedy::Mode;
 use crate::remedy::command::{Answer, ApiEvent, Call, Outcome};
@@ -290,7 +290,14 @@ fn a_suspicion_on_the_way_back_does_not_keep_the_taint() {
     world.kill_node("n0");
     world.run(ms(3_000));
     let rebooted = BootId(0xb008);
-    world.judge(&changed(&world, Verdict::Alive, rebooted));
+    world.judge(&changed(
+        "n0",
+        rebooted,
+        Verdict::Alive,
+        Causes::NONE,
+        None,
+        world.now,
+    ));
     world.run(ms(100));
     // It ends by itself: no other verdict follows.
     world.judge(&Judgement::EarlyWarning {
@@ -309,21 +316,6 @@ fn a_suspicion_on_the_way_back_does_not_keep_the_taint() {
     world.run(ms(10_000));
     assert!(!world.nodes["n0"].is_tainted());
     assert_eq!(world.entries(), []);
-}
-
-/// A verdict about another boot of `n0` than the first.
-fn changed(world: &World, verdict: Verdict, boot: BootId) -> Judgement {
-    Judgement::Changed {
-        subject: id("n0"),
-        boot,
-        incident: None,
-        verdict,
-        causes: Causes::NONE,
-        evidence: Evidence::default(),
-        farewell: None,
-        longest_silence: Duration::ZERO,
-        at: world.now,
-    }
 }
 
 #[test]
