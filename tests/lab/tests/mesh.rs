@@ -150,6 +150,15 @@ fn restart_without(mesh: &Mesh, files: &[&str]) -> Result<String> {
     mesh.agent("node-1")?.alarm.context("no alarm")
 }
 
+/// Cuts a node: every steward condemns it, and nobody else.
+fn each_steward_tells_the_death_of(mesh: &mut Mesh, node: &str) -> Result<()> {
+    let death = mesh.cut(node)?;
+    let verdicts = mesh.await_verdicts(&death, VERDICT)?;
+    ensure!(verdicts.len() == usize::from(STEWARDS), "{verdicts:#?}");
+    assert_eq!(mesh.false_verdicts()?, []);
+    Ok(())
+}
+
 /// Whether `node-1` hears so many subjects.
 fn observes(mesh: &Mesh, count: usize) -> Result<bool> {
     // It may not listen yet.
@@ -172,10 +181,7 @@ fn a_key_file_that_is_gone_changes_no_key_and_is_told() -> Result<()> {
     ensure!(alarm.contains("going on with the key that is pinned"), "{alarm}");
     ensure!(fs::read(&file)? == key, "another key");
     await_that(|| observes(&mesh, 2))?;
-    let death = mesh.cut("node-2")?;
-    let verdicts = mesh.await_verdicts(&death, VERDICT)?;
-    ensure!(verdicts.len() == usize::from(STEWARDS), "{verdicts:#?}");
-    assert_eq!(mesh.false_verdicts()?, []);
+    each_steward_tells_the_death_of(&mut mesh, "node-2")?;
     mesh.down()
 }
 
@@ -226,10 +232,7 @@ fn a_cut_is_told_over_ipv6_and_slow_wires() -> Result<()> {
             .all(|subject| subject.rtt_ms.is_some_and(|rtt| rtt >= 1.0)),
         "no delay: {rtt:?}"
     );
-    let death = mesh.cut("node-2")?;
-    let verdicts = mesh.await_verdicts(&death, VERDICT)?;
-    ensure!(verdicts.len() == usize::from(STEWARDS), "{verdicts:#?}");
-    assert_eq!(mesh.false_verdicts()?, []);
+    each_steward_tells_the_death_of(&mut mesh, "node-2")?;
     mesh.down()
 }
 
