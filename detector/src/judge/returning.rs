@@ -58,7 +58,7 @@ impl Returning {
         remembered.map(|(_, silence)| *silence).max().unwrap_or_default()
     }
 
-    /// Somebody does not hear it.
+    /// It is suspected, or too few hear it.
     pub(super) fn interrupted(&mut self, now: Instant) {
         self.good_since = None;
         self.told = None;
@@ -71,7 +71,7 @@ impl Returning {
         self.bad_until
     }
 
-    /// All of its `observers` have heard it since then. The good rounds so far, if they are to be told: once when they
+    /// A quorum of its `observers` hears it. The good rounds so far, if they are to be told: once when they
     /// are enough for a first return (a steward that starts may find marks), and each second where there is one to be
     /// expected: it died lately, or is `condemned`.
     pub(super) fn good(&mut self, observers: usize, condemned: bool, now: Instant) -> Option<u32> {

@@ -221,21 +221,67 @@ fn a_steward_that_has_just_begun_waits_for_whom_it_never_heard() {
     assert!(!judge.is_gone(began, after(10)) && judge.is_gone(began, after(11)));
 }
 
-#[test]
-fn nobody_is_asked_while_verdicts_are_held_back() {
-    let mut court = Court::new(9);
-    for subject in [1, 2, 3, 4] {
-        court.seen.remove(&subject);
-    }
+/// Of each of so many dead, among forty, five observers that live are silent about it, and the others say nothing.
+/// Whether the judge asked anybody.
+fn asks(dead: usize) -> bool {
+    let mut court = Court::new(40);
+    let lives = |number: &usize| *number >= dead;
+    court.awake.retain(lives);
+    court.seen.retain(lives);
     let began = court.now;
     while court.now < began + 600 {
         court.run_to(court.now + 10);
-        for (subject, observer) in [1, 2, 3, 4].into_iter().flat_map(|s| (4..8).map(move |o| (s, o))) {
-            if court.now >= began + 20 && subject != observer {
-                let silent = court.report(subject, began, began + 12, court.now - 6);
-                court.say(observer, Message::Report(silent));
+        for subject in 0..dead {
+            let observers = court.observers(subject);
+            for observer in observers.into_iter().filter(lives).take(5) {
+                if court.now >= began + 20 {
+                    let silent = court.report(subject, began, began + 12, court.now - 6);
+                    court.say(observer, Message::Report(silent));
+                }
             }
         }
     }
-    assert!(court.looks.is_empty(), "a storm");
+    !court.looks.is_empty()
+}
+
+#[test]
+fn nobody_is_asked_while_verdicts_are_held_back() {
+    assert!(asks(13));
+    assert!(!asks(14), "a storm");
+}
+
+#[test]
+fn an_echo_that_is_told_late_makes_older_answers_worthless() {
+    let mut court = Court::new(9);
+    let began = silence(&mut court, 300);
+    let (_, nonce) = asked(&court);
+    for observer in [6, 7] {
+        court.say(observer, Message::Report(unsent(&court, began, nonce)));
+    }
+    // After it the silence is long enough, but the question was put within the window.
+    let late = unsent(&court, began + 100, nonce);
+    court.say(8, Message::Report(late));
+    go_on(&mut court, began, began + 340);
+    assert!(!court.died(0));
+    let (_, again) = asked(&court);
+    assert!(again > nonce);
+    for observer in MUTE {
+        let report = unsent(&court, began + 100, again);
+        court.say(observer, Message::Report(report));
+    }
+    assert!(court.died(0));
+}
+
+#[test]
+fn who_never_spoke_of_it_is_waited_for_ten_seconds() {
+    let mut court = Court::new(9);
+    for witness in &mut court.judge.subjects.get_mut(&member(0)).unwrap().witnesses {
+        if MUTE.contains(&(witness.observer.0 as usize - 1)) {
+            (witness.life, witness.seen) = (None, None);
+        }
+    }
+    let began = silence(&mut court, 9_900);
+    assert!(!court.died(0));
+    go_on(&mut court, began, began + 10_100);
+    assert!(court.died(0));
 }
