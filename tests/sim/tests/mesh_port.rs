@@ -39,6 +39,20 @@ fn a_host_that_speaks_through_the_api_loses_nothing() {
     });
 }
 
+/// Its first words meet no API; when that is back, the stewards' writes meet one at once.
+#[test]
+fn a_host_that_could_not_speak_during_an_outage_loses_nothing() {
+    seeds::each(env!("CARGO_CRATE_NAME"), 3, |seed| {
+        let mut cluster = cluster(seed, 0.0);
+        cluster.at(SETTLED, Fault::Api(false));
+        cluster.at(SETTLED + SECOND, Fault::MeshClosed(8, true));
+        cluster.at(SETTLED + 7 * SECOND / 2, Fault::Api(true));
+        cluster.run(SETTLED + 30 * SECOND);
+        assert!(cluster.record().deads() > 0, "it is condemned meanwhile");
+        assert_eq!(cluster.api().deletions(), []);
+    });
+}
+
 #[test]
 fn nobody_else_says_so() {
     seeds::each(env!("CARGO_CRATE_NAME"), 2, |seed| {
