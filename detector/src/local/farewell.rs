@@ -70,14 +70,32 @@ mod tests {
             (HostState::default(), restart),
             (jobs(&["kubelet.service"]), restart),
             (jobs(&["shutdown.target", "reboot.target"]), Farewell::Reboot),
-            (jobs(&["shutdown.target", "kexec.target"]), Farewell::Reboot),
+            (jobs(&["reboot.target"]), Farewell::Reboot),
+            (jobs(&["kexec.target"]), Farewell::Reboot),
+            (jobs(&["soft-reboot.target"]), Farewell::Reboot),
             (jobs(&["shutdown.target", "poweroff.target"]), Farewell::PowerOff),
             (jobs(&["halt.target"]), Farewell::PowerOff),
             (jobs(&["shutdown.target"]), Farewell::Reboot),
             (logind(true, ""), Farewell::Reboot),
             (logind(true, "poweroff"), Farewell::PowerOff),
+            (logind(true, "halt"), Farewell::PowerOff),
             (logind(true, "reboot"), Farewell::Reboot),
             (logind(false, "poweroff"), restart),
+            // What systemd does counts, not what was planned.
+            (
+                HostState {
+                    starting: jobs(&["reboot.target"]).starting,
+                    ..logind(true, "poweroff")
+                },
+                Farewell::Reboot,
+            ),
+            (
+                HostState {
+                    starting: None,
+                    ..logind(true, "poweroff")
+                },
+                Farewell::PowerOff,
+            ),
         ] {
             assert_eq!(farewell(&state), words, "{state:?}");
         }

@@ -75,7 +75,7 @@ async fn ask(address: SocketAddr) -> Result<bool, Box<dyn std::error::Error + Se
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
-    use super::{KubeletHealth, poll};
+    use super::{INTERVAL, KubeletHealth, PATIENCE, poll};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
@@ -91,30 +91,66 @@ mod tests {
         );
     }
 
-    async fn answers(status: &'static str) -> bool {
+    /// Polls a server that reads the request and answers with these bytes; closed or left open after them.
+    async fn answered(bytes: &[u8], close: bool) -> bool {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 256];
-            let _read = stream.read(&mut request).await.unwrap();
-            stream
-                .write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes())
-                .await
-                .unwrap();
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(
+                request
+                    .get(..length)
+                    .unwrap()
+                    .starts_with(b"GET /healthz HTTP/1.1\r\n")
+            );
+            stream.write_all(bytes).await.unwrap();
+            (!close).then_some(stream)
         };
         tokio::join!(serve, poll(address)).1
     }
 
     #[tokio::test]
     async fn only_a_200_is_healthy() {
-        assert!(answers("200 OK").await);
-        assert!(!answers("500 Internal Server Error").await);
-        let closed = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        for close in [false, true] {
+            for (answer, healthy) in [
+                ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", true),
+                ("HTTP/1.1 204 No Content\r\n\r\n", false),
+                (
+                    "HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n",
+                    false,
+                ),
+                (
+                    "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+                    false,
+                ),
+                ("200 OK, says something that is no HTTP server\r\n\r\n", false),
+            ] {
+                assert_eq!(answered(answer.as_bytes(), close).await, healthy, "{answer}");
+            }
+        }
+        assert!(!answered(b"", true).await, "closed without a word");
+        assert!(!answered(&[0xff; 600], true).await, "garbage");
+    }
+
+    #[tokio::test]
+    async fn a_port_without_a_listener_is_a_failure() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = listener.local_addr().unwrap();
+        drop(listener);
         assert!(!poll(closed).await);
+    }
+
+    /// Accepted by the kernel, read by nobody: a poll ends before the next one is due.
+    #[tokio::test]
+    async fn a_kubelet_that_hangs_is_a_failure_in_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let polled = tokio::time::timeout(10 * PATIENCE, poll(address)).await;
+        assert_eq!(polled, Ok(false));
+        const { assert!(PATIENCE.as_nanos() < INTERVAL.as_nanos()) };
+        // Half an answer is none.
+        assert!(!answered(b"HTTP/1.1 200 OK\r\ncontent-le", false).await);
     }
 }

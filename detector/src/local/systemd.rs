@@ -83,9 +83,13 @@ async fn logind_property(connection: &Connection, name: &str) -> zbus::Result<Ow
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
-    use super::{Job, host_state};
-    use crate::local::farewell::HostState;
-    use std::path::Path;
+    use super::{Job, PATIENCE, host_state};
+    use crate::local::farewell::{HostState, farewell};
+    use crate::message::Farewell;
+    use std::path::{Path, PathBuf};
+    use tokio::net::UnixListener;
+    use zbus::Connection;
+    use zbus::connection::Builder;
     use zbus::zvariant::OwnedObjectPath;
 
     /// A manager that speaks as systemd does on its private socket: no machine of ours has a systemd that could be
@@ -114,27 +118,94 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn start_jobs_are_read_from_the_private_socket() {
+    /// The bus daemon, as far as one client needs it.
+    struct Bus;
+
+    #[zbus::interface(name = "org.freedesktop.DBus")]
+    impl Bus {
+        fn hello(&self) -> String {
+            ":1.7".to_owned()
+        }
+    }
+
+    /// logind on that bus: a power-off is scheduled, and inhibitors delay it.
+    struct Login;
+
+    #[zbus::interface(name = "org.freedesktop.login1.Manager")]
+    impl Login {
+        #[zbus(property)]
+        fn preparing_for_shutdown(&self) -> bool {
+            true
+        }
+
+        #[zbus(property)]
+        fn scheduled_shutdown(&self) -> (String, u64) {
+            ("poweroff".to_owned(), 1_800_000_000_000_000)
+        }
+    }
+
+    struct Sockets {
+        _directory: tempfile::TempDir,
+        systemd: PathBuf,
+        bus: PathBuf,
+    }
+
+    fn sockets() -> (Sockets, UnixListener, UnixListener) {
         let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("private");
-        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-        let serve = async {
-            let (stream, _) = listener.accept().await.unwrap();
-            let server = zbus::connection::Builder::unix_stream(stream)
-                .server(zbus::Guid::generate())
-                .unwrap()
-                .p2p()
-                .serve_at("/org/freedesktop/systemd1", Manager)
-                .unwrap();
-            server.build().await.unwrap()
+        let (systemd, bus) = (directory.path().join("private"), directory.path().join("bus"));
+        let listeners = [&systemd, &bus].map(|path| UnixListener::bind(path).unwrap());
+        let [of_systemd, of_bus] = listeners;
+        let sockets = Sockets {
+            _directory: directory,
+            systemd,
+            bus,
         };
-        let (_server, state) = tokio::join!(serve, host_state(&socket, Path::new("/nowhere")));
+        (sockets, of_systemd, of_bus)
+    }
+
+    async fn systemd_answers(listener: &UnixListener) -> Connection {
+        let server = server(listener).await;
+        let server = server.serve_at("/org/freedesktop/systemd1", Manager).unwrap();
+        server.build().await.unwrap()
+    }
+
+    async fn logind_answers(listener: &UnixListener) -> Connection {
+        let server = server(listener).await;
+        let server = server.serve_at("/org/freedesktop/DBus", Bus).unwrap();
+        let server = server.serve_at("/org/freedesktop/login1", Login).unwrap();
+        server.build().await.unwrap()
+    }
+
+    async fn server(listener: &UnixListener) -> Builder<'static> {
+        let (stream, _) = listener.accept().await.unwrap();
+        let server = Builder::unix_stream(stream).server(zbus::Guid::generate());
+        server.unwrap().p2p()
+    }
+
+    #[tokio::test]
+    async fn systemd_is_asked_for_start_jobs_and_logind_for_what_it_prepares() {
+        let (sockets, systemd, bus) = sockets();
+        let (_systemd, _logind, state) = tokio::join!(
+            systemd_answers(&systemd),
+            logind_answers(&bus),
+            host_state(&sockets.systemd, &sockets.bus)
+        );
         let expected = HostState {
             starting: Some(vec!["reboot.target".to_owned()]),
-            ..HostState::default()
+            preparing: Some(true),
+            scheduled: Some("poweroff".to_owned()),
         };
         assert_eq!(state, expected);
+    }
+
+    #[tokio::test]
+    async fn who_accepts_and_says_nothing_takes_nothing_from_the_other_and_does_not_hold_the_goodbye() {
+        let (sockets, _silent, bus) = sockets();
+        let asked = async { tokio::join!(logind_answers(&bus), host_state(&sockets.systemd, &sockets.bus)) };
+        // Below the 5 s after which the kubelet kills, and yet time for a machine that is busy.
+        let (_logind, state) = tokio::time::timeout(10 * PATIENCE, asked).await.unwrap();
+        assert_eq!(state.starting, None);
+        assert_eq!(farewell(&state), Farewell::PowerOff);
     }
 
     #[tokio::test]
