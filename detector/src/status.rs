@@ -118,9 +118,10 @@ pub async fn ask(path: &Path, question: Question) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
-    use super::{Question, answer, ask, bind, next};
+    use super::{MAX_ANSWER, PATIENCE, Question, answer, ask, bind, next};
     use std::os::unix::fs::PermissionsExt;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
 
     #[tokio::test]
     async fn a_question_is_answered_and_nonsense_is_cut_off() {
@@ -137,11 +138,92 @@ mod tests {
             question
         };
         let client = async {
-            let mut nonsense = tokio::net::UnixStream::connect(&path).await.unwrap();
+            let mut nonsense = UnixStream::connect(&path).await.unwrap();
             nonsense.write_all(b"statusstatusstatus").await.unwrap();
             ask(&path, Question::Status).await.unwrap()
         };
         assert_eq!(tokio::join!(serve, client), (Question::Status, "{}".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn each_word_is_its_own_question_and_nothing_else_is_one() {
+        for question in [Question::Status, Question::Leave] {
+            assert_eq!(Question::parse(question.word().as_bytes()), Some(question));
+            let line = format!("{}\n", question.word());
+            assert_eq!(Question::parse(line.as_bytes()), Some(question), "from a shell");
+        }
+        for nonsense in [
+            &b""[..],
+            b"stat",
+            b"statuses",
+            b"status leave",
+            b"STATUS",
+            b"\0status",
+            b"\xff\xff",
+        ] {
+            assert_eq!(Question::parse(nonsense), None, "{nonsense:?}");
+        }
+    }
+
+    /// One who connects and is silent, or leaves without a word, delays the next caller and does not stop him.
+    #[tokio::test]
+    async fn a_silent_caller_is_cut_off_and_the_next_one_served() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let listener = bind(&path).unwrap();
+        let mut silent = UnixStream::connect(&path).await.unwrap();
+        drop(UnixStream::connect(&path).await.unwrap());
+        let serve = async {
+            let (question, stream) = next(&listener).await.unwrap();
+            answer(stream, "{}").await;
+            question
+        };
+        let both = async { tokio::join!(serve, ask(&path, Question::Leave)) };
+        let (question, answer) = tokio::time::timeout(10 * PATIENCE, both).await.unwrap();
+        assert_eq!((question, answer.unwrap().as_str()), (Question::Leave, "{}"));
+        // His end is closed: nothing more comes.
+        let mut rest = Vec::new();
+        assert_eq!(silent.read_to_end(&mut rest).await.unwrap(), 0);
+    }
+
+    /// Who asks and does not read is left after a while, and what he is told is not kept.
+    #[tokio::test]
+    async fn who_does_not_read_his_answer_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let listener = bind(&path).unwrap();
+        let mut deaf = UnixStream::connect(&path).await.unwrap();
+        deaf.write_all(Question::Status.word().as_bytes()).await.unwrap();
+        let (_, stream) = next(&listener).await.unwrap();
+        // More than a socket's buffers hold.
+        let long = "x".repeat(8 << 20);
+        let answered = tokio::time::timeout(10 * PATIENCE, answer(stream, &long)).await;
+        assert!(answered.is_ok(), "still answering one who does not read");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_read_up_to_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let listener = bind(&path).unwrap();
+        let serve = async {
+            let (_, stream) = next(&listener).await.unwrap();
+            answer(stream, &"x".repeat(8 << 20)).await;
+        };
+        let ((), answer) = tokio::join!(serve, ask(&path, Question::Status));
+        assert_eq!(answer.unwrap().len() as u64, MAX_ANSWER);
+    }
+
+    #[tokio::test]
+    async fn who_asks_waits_for_a_while_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let nobody = ask(&path, Question::Status).await.unwrap_err();
+        assert_eq!(nobody.kind(), std::io::ErrorKind::NotFound);
+        // Bound, and never served.
+        let _listener = bind(&path).unwrap();
+        let silent = tokio::time::timeout(10 * PATIENCE, ask(&path, Question::Status)).await;
+        assert_eq!(silent.unwrap().unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
