@@ -162,7 +162,8 @@ mod tests {
         clippy::disallowed_methods,
         reason = "a test may panic, and gives up after a while"
     )]
-    use super::{AsyncInbox, mailbox};
+    use super::{AsyncInbox, Inbox, mailbox};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::io::ErrorKind;
     use std::time::Duration;
 
@@ -179,6 +180,39 @@ mod tests {
             [inbox.take(), inbox.take(), inbox.take()],
             [Some(1), Some(2), None]
         );
+    }
+
+    #[test]
+    fn clones_share_the_queue_and_the_count() {
+        let (outbox, inbox) = mailbox(1).unwrap();
+        let clone = outbox.clone();
+        assert_eq!([outbox.post(1), clone.post(2)], [true, false]);
+        assert_eq!([outbox.dropped(), clone.dropped()], [1, 1]);
+        assert_eq!(inbox.take(), Some(1));
+        drop(inbox);
+        // Nobody takes any more: no panic, and no silence.
+        assert!(!clone.post(3));
+        assert_eq!(outbox.dropped(), 2);
+    }
+
+    /// Whether poll finds the bell ringing.
+    fn rings<T>(inbox: &Inbox<T>) -> bool {
+        let mut bell = [PollFd::new(inbox, PollFlags::IN)];
+        poll(&mut bell, Some(&Timespec::default())).unwrap() == 1
+    }
+
+    #[test]
+    fn the_bell_rings_from_a_post_until_it_is_hushed_dropped_or_not() {
+        let (outbox, inbox) = mailbox(1).unwrap();
+        assert!(!rings(&inbox));
+        for posted in [true, false] {
+            assert_eq!(outbox.post(()), posted);
+            // Taking does not hush: who empties the queue hushes first, and then finds what was posted meanwhile.
+            assert!(rings(&inbox));
+            inbox.hush();
+            assert!(!rings(&inbox));
+            inbox.hush();
+        }
     }
 
     #[tokio::test]
@@ -224,5 +258,18 @@ mod tests {
         let waits = tokio::time::timeout(PATIENCE, inbox.next());
         let (told, ()) = tokio::join!(waits, ends);
         assert_eq!(told.unwrap().unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+
+    /// More wait than one ring of the bell tells.
+    #[tokio::test]
+    async fn all_that_is_posted_is_taken_in_order() {
+        let (outbox, inbox) = mailbox(64).unwrap();
+        let mut inbox = AsyncInbox::new(inbox).unwrap();
+        for round in 0..3 {
+            (0..64).for_each(|n| assert!(outbox.post((round, n))));
+            for n in 0..64 {
+                assert_eq!(inbox.next().await.unwrap(), (round, n));
+            }
+        }
     }
 }

@@ -50,6 +50,12 @@ impl MeshSocket {
         }
     }
 
+    /// The port that it is bound to, for tests, which leave the choice to the kernel.
+    #[cfg(test)]
+    pub(super) fn port(&self) -> io::Result<u16> {
+        Ok(self.socket.local_addr()?.port())
+    }
+
     fn open(domain: Domain, address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         let v6 = domain == Domain::IPV6;
@@ -221,7 +227,7 @@ mod tests {
 
     fn bound() -> (MeshSocket, u16) {
         let socket = MeshSocket::bind(0).unwrap();
-        let port = socket.socket.local_addr().unwrap().port();
+        let port = socket.port().unwrap();
         (socket, port)
     }
 

@@ -26,3 +26,70 @@ pub fn wait(socket: &MeshSocket, bell: &impl AsFd, until: Instant) {
         socket.clear_errors();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::wait;
+    use crate::clock;
+    use crate::realtime::mailbox::mailbox;
+    use crate::realtime::socket::MeshSocket;
+    use crate::time::Instant;
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+    use std::time::Duration;
+
+    /// Nothing that is awaited here takes so long.
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Waits at most [`LONG`] with a bell that does not ring; for how long.
+    fn waited(socket: &MeshSocket, until: Instant) -> Duration {
+        let (_outbox, inbox) = mailbox::<()>(1).unwrap();
+        let began = clock::now();
+        wait(socket, &inbox, until);
+        clock::now().since(began)
+    }
+
+    #[test]
+    fn the_deadline_ends_it_not_before_and_at_once_when_it_has_passed() {
+        let socket = MeshSocket::bind(0).unwrap();
+        let patience = Duration::from_millis(20);
+        let until = clock::now() + patience;
+        waited(&socket, until);
+        assert!(clock::now() >= until);
+        assert!(waited(&socket, Instant(0)) < LONG);
+    }
+
+    #[test]
+    fn a_datagram_ends_it() {
+        let socket = MeshSocket::bind(0).unwrap();
+        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        peer.send_to(b"x", (Ipv4Addr::LOCALHOST, socket.port().unwrap()))
+            .unwrap();
+        assert!(waited(&socket, clock::now() + LONG) < LONG);
+    }
+
+    #[test]
+    fn a_post_ends_it() {
+        let socket = MeshSocket::bind(0).unwrap();
+        let (outbox, inbox) = mailbox(1).unwrap();
+        outbox.post(());
+        let began = clock::now();
+        wait(&socket, &inbox, began + LONG);
+        assert!(clock::now().since(began) < LONG);
+    }
+
+    /// An ICMP answer is told once: else poll would return at once for ever, and the thread spin.
+    #[test]
+    fn an_error_that_the_network_reported_ends_one_wait_and_no_more() {
+        let socket = MeshSocket::bind(0).unwrap();
+        let closed = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, closed.local_addr().unwrap().port()));
+        drop(closed);
+        socket.send(nobody, b"x");
+        assert!(waited(&socket, clock::now() + LONG) < LONG);
+        let patience = Duration::from_millis(20);
+        let until = clock::now() + patience;
+        waited(&socket, until);
+        assert!(clock::now() >= until, "it spins");
+    }
+}
