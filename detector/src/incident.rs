@@ -40,7 +40,7 @@ pub enum Step {
     Verdict {
         /// Which.
         verdict: Verdict,
-        /// With `Degraded`: what is down.
+        /// With `Degraded`: what is wrong.
         #[serde(default, skip_serializing_if = "Causes::is_empty")]
         causes: Causes,
         /// On what.

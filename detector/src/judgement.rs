@@ -16,7 +16,7 @@ pub enum Verdict {
     Unknown,
     /// Echoes.
     Alive,
-    /// The kernel answers; agent, kubelet or runtime do not.
+    /// The kernel answers, and something else of the host is not as it should be: see [`Cause`].
     Degraded,
     /// The agent is gone by its own word.
     Away,
@@ -28,30 +28,33 @@ pub enum Verdict {
     Dead,
 }
 
-/// A part of a host that is down while its kernel answers.
+/// What is wrong with a host whose kernel answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The agent: its stamp is stale, or it has not come back from the restart that it announced.
+    /// Its agent is down: the stamp is stale, or it has not come back from the restart that it announced.
     Agent,
-    /// The kubelet, by the word of its agent.
+    /// Its kubelet is down, by the word of its agent.
     Kubelet,
+    /// The file of the host's key was gone when its agent looked last: nothing is lost yet, and an operator should know.
+    Key,
 }
 
 impl Cause {
-    const ALL: [Self; 2] = [Self::Agent, Self::Kubelet];
+    const ALL: [Self; 3] = [Self::Agent, Self::Kubelet, Self::Key];
 
     const fn bit(self) -> u8 {
         match self {
             Self::Agent => 1,
             Self::Kubelet => 2,
+            Self::Key => 4,
         }
     }
 
-    /// Whether no pod can start on a host where this is down.
+    /// Whether no pod can start on such a host.
     const fn starts_no_pod(self) -> bool {
         match self {
-            Self::Agent => false,
+            Self::Agent | Self::Key => false,
             Self::Kubelet => true,
         }
     }
@@ -60,8 +63,9 @@ impl Cause {
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Agent => "agent",
-            Self::Kubelet => "kubelet",
+            Self::Agent => "the agent is down",
+            Self::Kubelet => "the kubelet is down",
+            Self::Key => "the file of the host's key was gone",
         })
     }
 }
@@ -196,7 +200,7 @@ pub enum Judgement {
         incident: Option<IncidentId>,
         /// What holds now.
         verdict: Verdict,
-        /// With `Degraded`: what is down. Empty where nobody has said so for [`crate::profile::AGENT_STALE`], and with
+        /// With `Degraded`: what is wrong. Empty where nobody has said so for [`crate::profile::AGENT_STALE`], and with
         /// every other verdict.
         causes: Causes,
         /// Why.

@@ -35,7 +35,7 @@ pub struct SubjectStatus {
     pub boot: BootId,
     /// What holds.
     pub verdict: Verdict,
-    /// With `Degraded`: what is down.
+    /// With `Degraded`: what is wrong.
     #[serde(default)]
     pub causes: Causes,
     /// Half the evidence.

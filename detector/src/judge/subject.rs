@@ -358,20 +358,25 @@ impl Subject {
         self.parting.as_ref().is_some_and(overdue) || greeting_stale && stamp_stale
     }
 
-    /// The kernel answers; agent or kubelet do not.
+    /// The kernel answers, and something else of the host is not as it should be.
     fn is_degraded(&self, now: Instant) -> bool {
-        self.health() & health::KUBELET_DOWN != 0 || self.is_agent_down(now)
+        self.health() & (health::KUBELET_DOWN | health::KEY_LOST) != 0 || self.is_agent_down(now)
     }
 
-    /// What is known to be down now. Its agent alone knows of its kubelet: an old word, or that of an agent which is down
-    /// itself, is none.
+    /// What is known to be wrong now. Its agent alone knows of its kubelet and key: an old word, or that of an agent which
+    /// is down itself, is none.
     fn causes(&self, now: Instant) -> Causes {
         if self.is_agent_down(now) {
             return Causes::NONE.with(Cause::Agent);
         }
         let word = self.word().filter(|(at, _)| now.since(*at) < AGENT_STALE);
-        let kubelet = word.is_some_and(|(_, bits)| bits & health::KUBELET_DOWN != 0);
-        kubelet.then_some(Cause::Kubelet).into_iter().collect()
+        let bits = word.map_or(0, |(_, bits)| bits);
+        let told = [
+            (health::KUBELET_DOWN, Cause::Kubelet),
+            (health::KEY_LOST, Cause::Key),
+        ];
+        let told = told.into_iter().filter(|(bit, _)| bits & bit != 0);
+        told.map(|(_, cause)| cause).collect()
     }
 
     /// What holds of it now.

@@ -269,7 +269,7 @@ impl Remedy {
         if self.is_tainted_degraded(whom.subject) {
             let causes = self.verdicts.causes(whom.subject);
             let causes: Vec<String> = causes.iter().map(|cause| cause.to_string()).collect();
-            let note = format!("no pod can start there ({} down): {note}", causes.join(", "));
+            let note = format!("no pod can start there ({}): {note}", causes.join(", "));
             self.announce(whom, true, "NodeTainted", note, now);
         } else {
             let note = format!("pods can start there again, as far as is known: {note}");

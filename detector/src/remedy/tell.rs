@@ -148,7 +148,7 @@ impl Remedy {
             let mut note = String::from(marks::reachable(verdict).0);
             for cause in self.verdicts.causes(whom.subject).iter() {
                 // Writing to a String does not fail.
-                let _ = write!(note, ", {cause} is down");
+                let _ = write!(note, ", {cause}");
             }
             let _ = write!(note, ": incident {}", whom.incident);
             self.announce(whom, warning, reason, note, now);

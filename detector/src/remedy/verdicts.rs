@@ -64,7 +64,7 @@ impl Verdicts {
         self.of.get(&subject).map(|(boot, verdict, _)| (*boot, *verdict))
     }
 
-    /// What of this subject is down.
+    /// What is wrong with this subject.
     #[must_use]
     pub fn causes(&self, subject: MemberId) -> Causes {
         self.of.get(&subject).map_or(Causes::NONE, |(.., causes)| *causes)
@@ -172,6 +172,8 @@ mod tests {
         for (now, starts_no_pod) in [
             (degraded(BOOT, kubelet), Some(true)),
             (degraded(BOOT, Causes::NONE.with(Cause::Agent)), Some(false)),
+            (degraded(BOOT, Causes::NONE.with(Cause::Key)), Some(false)),
+            (degraded(BOOT, kubelet.with(Cause::Key)), Some(true)),
             (degraded(BOOT, Causes::NONE), None),
         ] {
             assert_eq!(now.starts_no_pod(SUBJECT), starts_no_pod, "{now:?}");

@@ -27,6 +27,47 @@ fn a_kubelet_that_is_down_degrades() {
 }
 
 #[test]
+fn a_key_file_that_is_gone_degrades_and_so_do_both() {
+    let mut court = Court::new(9);
+    court.seen.remove(&0);
+    court.awake.remove(&0);
+    let (key, both) = (vec![Cause::Key], vec![Cause::Kubelet, Cause::Key]);
+    for (health, verdict, causes) in [
+        (health::KEY_LOST, Verdict::Degraded, key),
+        (health::KEY_LOST | health::KUBELET_DOWN, Verdict::Degraded, both),
+        (0, Verdict::Alive, vec![]),
+    ] {
+        let greeting = Greeting {
+            health,
+            ..Court::greeting(0)
+        };
+        court.say(0, Message::Greeting(greeting));
+        court.run_to(court.now + 100);
+        assert_eq!(court.verdict(0), verdict);
+        assert_eq!(court.causes(0).last(), Some(&causes));
+    }
+}
+
+/// Where an agent can seal nothing, its echoes alone say so; one observer, or one fewer than a quorum, says nothing.
+#[test]
+fn a_key_file_that_is_gone_is_told_by_the_echoes_of_a_quorum() {
+    let mut court = Court::new(9);
+    court.awake.remove(&0);
+    // All observers have had an echo since it greeted last: that nothing is wrong.
+    court.run_to(3_100);
+    for observer in 1..6 {
+        assert_eq!(court.verdict(0), Verdict::Alive, "before {observer} speaks");
+        let mut sightings = court.sightings(observer);
+        let mut about = sightings.iter_mut();
+        let about = about.find(|sighting| sighting.subject == member(0)).unwrap();
+        about.health = health::KEY_LOST;
+        court.say(observer, Message::Heard(sightings));
+    }
+    assert_eq!(court.verdict(0), Verdict::Degraded);
+    assert_eq!(court.causes(0), [vec![Cause::Key]]);
+}
+
+#[test]
 fn an_old_word_on_a_kubelet_is_none() {
     let mut court = Court::new(9);
     // Both ways to this steward are broken: the agent's, and its observers'.

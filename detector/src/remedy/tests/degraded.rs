@@ -45,6 +45,19 @@ fn events(world: &World) -> Vec<&'static str> {
         .collect()
 }
 
+/// The Events of this reason say so, without their incident.
+fn notes(world: &World, of: &str) -> Vec<String> {
+    let note = |call: &Call| match call {
+        Call::Event { reason, note, .. } if *reason == of => {
+            let (words, _incident) = note.split_once(": incident ").unwrap_or((note, ""));
+            Some(words.to_owned())
+        }
+        _ => None,
+    };
+    let writes = world.writes.iter();
+    writes.filter_map(|(.., call)| note(call)).collect()
+}
+
 #[test]
 fn five_seconds_without_a_kubelet_are_nothing() {
     let mut world = world(9, 3);
@@ -81,6 +94,10 @@ fn after_ten_it_is_tainted_and_when_it_is_back_for_ten_no_more() {
         2,
         "one steward writes, once: {:?}",
         taints(&world)
+    );
+    assert_eq!(
+        notes(&world, "NodeTainted"),
+        ["no pod can start there (the kubelet is down)"]
     );
     let told: Vec<_> = events(&world);
     assert_eq!(
@@ -211,22 +228,30 @@ fn a_break_begins_the_ten_seconds_anew() {
 
 #[test]
 fn only_a_node_that_can_start_no_pod_is_tainted_and_each_other_verdict_takes_it_off() {
-    let mut agent = World::new(9, 1, Mode::Enforce);
-    agent.run(ms(100));
-    agent.degrade("n0", &[Cause::Agent]);
-    agent.run(ms(60_000));
-    assert_eq!(taints(&agent), []);
+    for (cause, note) in [
+        (Cause::Agent, "Degraded, the agent is down"),
+        (Cause::Key, "Degraded, the file of the host's key was gone"),
+    ] {
+        let mut told = World::new(9, 1, Mode::Enforce);
+        told.run(ms(100));
+        told.degrade("n0", &[cause]);
+        told.run(ms(60_000));
+        assert_eq!(taints(&told), []);
+        assert_eq!(notes(&told, "NodeDegraded"), [note]);
+    }
 
     type Change = fn(&mut World);
-    let changes: [(Change, bool); 7] = [
+    let changes: [(Change, bool); 9] = [
         (|world| world.verdict("n0", Verdict::Alive, None), false),
         (|world| world.verdict("n0", Verdict::Away, None), false),
         (|world| world.verdict("n0", Verdict::Unknown, None), false),
         (|world| world.verdict("n0", Verdict::Partial, None), false),
         (|world| world.degrade("n0", &[Cause::Agent]), false),
+        (|world| world.degrade("n0", &[Cause::Key]), false),
         // Nobody knows.
         (|world| world.degrade("n0", &[]), true),
         (|world| world.degrade("n0", &[Cause::Agent, Cause::Kubelet]), true),
+        (|world| world.degrade("n0", &[Cause::Kubelet, Cause::Key]), true),
     ];
     for (n, (change, stays)) in changes.into_iter().enumerate() {
         let mut world = world(9, 1);
