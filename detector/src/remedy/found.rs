@@ -37,6 +37,11 @@ impl Remedy {
         if self.is_tainted(subject) != was_tainted {
             self.counted = false;
         }
+        self.look_at_node(subject, now);
+    }
+
+    /// What the Node bears of ours, or would, beside what holds.
+    pub(super) fn look_at_node(&mut self, subject: MemberId, now: Instant) {
         self.find_taint(subject, now);
         self.compare(subject, now);
         self.look_at_degraded(subject, now);
@@ -74,9 +79,9 @@ impl Remedy {
         self.counted = false;
     }
 
-    /// What earlier stewards left: a taint.
-    pub(super) fn find_taint(&mut self, subject: MemberId, now: Instant) {
-        let node = self.nodes.get(&subject);
+    /// What earlier stewards left: a taint. One that is off in pretence stays on the Node, and is done with.
+    fn find_taint(&mut self, subject: MemberId, now: Instant) {
+        let node = self.nodes.get(&subject).filter(|_| self.is_tainted(subject));
         if let Some(ours) = node.and_then(|node| node.own_taint(OwnTaint::Dead)) {
             self.find(subject, label(ours), BootId(0), now);
         }

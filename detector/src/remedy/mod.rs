@@ -341,13 +341,13 @@ impl Remedy {
         }
         // What was only pretended is done again from the beginning, with new timers.
         self.pretended.clear();
-        for subject in self.degraded.keys().copied().collect::<Vec<_>>() {
-            self.look_at_degraded(subject, now);
-        }
         self.book.forget_pretended();
         self.slices.forget_pretended();
         for case in self.cases.values_mut() {
             case.restart(now, self.calls.generation());
+        }
+        for subject in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.look_at_node(subject, now);
         }
     }
 

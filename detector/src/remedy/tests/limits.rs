@@ -367,3 +367,58 @@ fn a_real_taint_that_observe_leaves_on_a_node_that_is_back_rings() {
         "{alarms:?}"
     );
 }
+
+/// What is pretended to be off stays on the Node, and shows each time that the Node does: that is nothing new.
+#[test]
+fn a_real_taint_that_observe_leaves_is_one_incident_that_ends_once() {
+    let mut world = World::new(9, 0, Mode::Observe);
+    let node = world.nodes.get_mut("n0").unwrap();
+    node.taints = marks::with_taint(&node.taints, OwnTaint::Dead, INCIDENT);
+    world.add_steward();
+    world.run(ms(100));
+    world.verdict("n0", Verdict::Alive, None);
+    world.good("n0", 50);
+    world.run(ms(20_000));
+    for _ in 0..5 {
+        world.show(&ApiEvent::Node(world.nodes["n0"].clone()));
+        world.run(ms(10_000));
+    }
+    assert!(world.nodes["n0"].is_tainted());
+    let ends = steps(&world.stewards[0]).into_iter();
+    assert_eq!(ends.filter(|step| *step == Step::Closed).count(), 1);
+    assert_eq!(world.stewards[0].alarms.len(), 1);
+}
+
+/// Taints came off and a condition was told in pretence alone, and no Node changes afterwards.
+#[test]
+fn what_a_pause_left_on_nodes_is_mended_when_it_ends() {
+    let mut world = World::new(9, 0, Mode::Enforce);
+    for (name, own) in [("n0", OwnTaint::Dead), ("n1", OwnTaint::Degraded)] {
+        let node = world.nodes.get_mut(name).unwrap();
+        node.taints = marks::with_taint(&node.taints, own, INCIDENT);
+    }
+    world.add_steward();
+    world.show(&ApiEvent::Paused(Some("upgrade".into())));
+    world.run(ms(100));
+    for name in ["n0", "n1"] {
+        world.verdict(name, Verdict::Alive, None);
+        world.good(name, 50);
+    }
+    world.verdict("n2", Verdict::Partial, None);
+    world.run(ms(60_000));
+    assert_eq!(world.writes, []);
+    assert_eq!(
+        world.stewards[0].alarms.len(),
+        2,
+        "{:?}",
+        world.stewards[0].alarms
+    );
+    world.show(&ApiEvent::Paused(None));
+    world.run(ms(100));
+    world.good("n0", 50);
+    world.run(ms(20_000));
+    for own in [OwnTaint::Dead, OwnTaint::Degraded] {
+        assert_eq!(world.tainted(own), [""; 0]);
+    }
+    assert_eq!(world.nodes["n2"].reachable.as_deref(), Some("PartlyHeard"));
+}
