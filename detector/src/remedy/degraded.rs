@@ -17,7 +17,7 @@ use crate::remedy::command::{Call, Outcome, Standing};
 use crate::remedy::found::label;
 use crate::remedy::object::OwnTaint;
 use crate::remedy::tell::TURN;
-use crate::remedy::{RETRY, Remedy, marks, steps};
+use crate::remedy::{RETRY, Remedy, hold, marks};
 use crate::time::Instant;
 
 /// What the API server refuses for good is tried again after this many [`RETRY`]: policies and roles are mended by hand.
@@ -215,7 +215,7 @@ impl Remedy {
             let why = match hold {
                 Hold::Storm => "so are too many at once",
                 Hold::Budget => "as many as allowed are tainted; it waits for its turn",
-                _ => steps::reason(hold),
+                _ => hold::reason(hold),
             };
             let note = format!("not tainted, although no pod can start there: {why}");
             self.announce(&whom, true, "RemediationHeld", note, now);

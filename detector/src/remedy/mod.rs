@@ -22,12 +22,18 @@ mod calls;
 mod case;
 mod comeback;
 mod degraded;
+mod endpoints;
 mod found;
+mod hold;
 mod index;
 mod judged;
+mod looks;
 mod pods;
+mod pretended;
+mod reads;
 mod round;
 mod steps;
+mod taint;
 mod tell;
 
 pub mod bound;
@@ -59,7 +65,8 @@ use crate::remedy::case::Case;
 use crate::remedy::command::{ApiEvent, Command};
 use crate::remedy::degraded::Degraded;
 use crate::remedy::index::SliceIndex;
-use crate::remedy::object::{Node, OwnTaint};
+use crate::remedy::object::Node;
+use crate::remedy::pretended::Pretended;
 use crate::remedy::tell::Tell;
 use crate::remedy::verdicts::Verdicts;
 use crate::roster::{Member, Roster, StewardEntry};
@@ -93,14 +100,6 @@ pub struct Config {
     pub profile: Profile,
     /// Random: nonces come from it.
     pub seed: u64,
-}
-
-/// What we wrote, where nothing is written.
-#[derive(Clone, Debug, Default)]
-struct Pretended {
-    taint: Option<bool>,
-    degraded: Option<bool>,
-    reachable: Option<String>,
 }
 
 /// The machine.
@@ -386,33 +385,6 @@ impl Remedy {
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (word ^ (word >> 31)).max(1)
-    }
-
-    /// Whether our taint is on the Node, or would be.
-    fn is_tainted(&self, subject: MemberId) -> bool {
-        let pretended = self.pretended.get(&subject).and_then(|pretended| pretended.taint);
-        let known = self.nodes.get(&subject);
-        pretended.unwrap_or_else(|| known.is_some_and(Node::is_tainted))
-    }
-
-    /// Whether our taint of the degraded is on the Node, or would be.
-    fn is_tainted_degraded(&self, subject: MemberId) -> bool {
-        let pretended = self
-            .pretended
-            .get(&subject)
-            .and_then(|pretended| pretended.degraded);
-        let own = |node: &Node| node.own_taint(OwnTaint::Degraded).is_some();
-        pretended.unwrap_or_else(|| self.nodes.get(&subject).is_some_and(own))
-    }
-
-    /// The reason of the Node's condition, or what it would be.
-    fn reachable(&self, subject: MemberId) -> Option<&str> {
-        let pretended = self
-            .pretended
-            .get(&subject)
-            .and_then(|pretended| pretended.reachable.as_deref());
-        let known = self.nodes.get(&subject);
-        pretended.or_else(|| known.and_then(|node| node.reachable.as_deref()))
     }
 
     fn record(&mut self, subject: MemberId, step: Step, at: Instant) {

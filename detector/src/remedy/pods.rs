@@ -1,20 +1,18 @@
-//! Steps 2 and 3: what is read about the pods, their marks, the look, their deletes.
+//! Steps 2 and 3: the pods' marks and their deletes, round by round.
 
 use std::collections::BTreeSet;
-use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use crate::identity::{BootId, MemberId};
+use crate::identity::MemberId;
 use crate::incident::Step;
-use crate::judgement::Ask;
-use crate::profile::{FRESH_LOOK, LATE_PODS, WRITE_TIMEOUT};
+use crate::profile::LATE_PODS;
 use crate::remedy::calls::{Purpose, Whom};
 use crate::remedy::case::{Case, Work};
-use crate::remedy::command::{Answer, Call, Command, Outcome, Standing};
+use crate::remedy::command::{Answer, Call, Outcome, Standing};
 use crate::remedy::ledger::{self, Progress};
-use crate::remedy::policy::{self, Namespace};
+use crate::remedy::looks::READ_LASTS;
 use crate::remedy::round::{self, NodeRead, Round, Stage};
-use crate::remedy::{RETRY, Remedy, budget, second_look};
+use crate::remedy::{Remedy, budget};
 use crate::time::Instant;
 
 /// When the pods are listed for the `next`-th time after the deletes.
@@ -25,101 +23,7 @@ pub(super) fn late_due(since: Instant, next: usize) -> Instant {
 /// A list that was fetched at an early warning, and waited for the budget or the API, is made anew after this time.
 const LIST_LASTS: Duration = Duration::from_secs(2);
 
-/// A read of the Node stands for this time from when it was asked for: longer than a look, as a slow API server needs a
-/// try for the answer, and another look is taken then.
-const READ_LASTS: Duration = WRITE_TIMEOUT.saturating_mul(2);
-
 impl Remedy {
-    /// At the early warning: Node and pods, so that no read stands between the verdict and the first write. Not for more
-    /// than could be condemned at once: in a storm the API server has other things to do.
-    pub(super) fn prefetch(&mut self, subject: MemberId, now: Instant) {
-        let busy = self.cases.values().filter(|case| case.reads.listing).count();
-        if busy > budget::limit(self.size.members) {
-            return;
-        }
-        let Some(mut case) = self.cases.remove(&subject) else {
-            return;
-        };
-        if case.reads.pods.is_none() && !case.reads.listing {
-            self.read_node(subject, &mut case, now);
-            self.list_pods(subject, &mut case, now);
-        }
-        self.cases.insert(subject, case);
-    }
-
-    pub(super) fn list_pods(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
-        let whom = self.whom(subject, case);
-        case.reads.listing = true;
-        let node = whom.node.clone();
-        self.call(&whom, None, Call::ListPods { node }, Purpose::Pods, now);
-    }
-
-    /// A list came.
-    pub(super) fn pods_answered(
-        &mut self,
-        subject: MemberId,
-        case: &mut Case,
-        outcome: Outcome,
-        now: Instant,
-    ) {
-        case.reads.listing = false;
-        match outcome {
-            Outcome::Done(Answer::Pods(pods)) => {
-                (case.reads.pods, case.reads.listed) = (Some(pods), now);
-                self.read_what_decides(subject, case, now);
-            }
-            _ => case.retry = now + RETRY,
-        }
-    }
-
-    /// Namespaces of all pods, and the claims that decide.
-    fn read_what_decides(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
-        let whom = self.whom(subject, case);
-        let mut namespaces = BTreeSet::new();
-        let mut claims = BTreeSet::new();
-        for pod in case.reads.pods.iter().flatten() {
-            namespaces.insert(pod.id.namespace.clone());
-            if policy::needs_claims(pod, Namespace::Open) {
-                let of_pod = pod.claims.iter();
-                claims.extend(of_pod.map(|name| (pod.id.namespace.clone(), name.clone())));
-            }
-        }
-        for name in namespaces {
-            if !case.reads.namespaces.contains_key(&name) {
-                case.reads.namespaces.insert(name.clone(), None);
-                let call = Call::ReadNamespace { name: name.clone() };
-                self.call(&whom, None, call, Purpose::Namespace(name), now);
-            }
-        }
-        for (namespace, name) in claims {
-            let key = (namespace.clone(), name.clone());
-            if let Entry::Vacant(claim) = case.reads.claims.entry(key) {
-                claim.insert(None);
-                let call = Call::ReadClaim {
-                    namespace: namespace.clone(),
-                    name: name.clone(),
-                };
-                self.call(&whom, None, call, Purpose::Claim(namespace, name), now);
-            }
-        }
-    }
-
-    #[expect(clippy::unused_self, reason = "one shape for all answers")]
-    pub(super) fn namespace_answered(&self, case: &mut Case, name: String, outcome: &Outcome) {
-        let namespace = match outcome {
-            Outcome::Done(Answer::Namespace { opted_out: false }) => Namespace::Open,
-            Outcome::Done(Answer::Namespace { opted_out: true }) => Namespace::OptedOut,
-            _ => Namespace::Unreadable,
-        };
-        case.reads.namespaces.insert(name, Some(namespace));
-    }
-
-    #[expect(clippy::unused_self, reason = "one shape for all answers")]
-    pub(super) fn claim_answered(&self, case: &mut Case, namespace: String, name: String, outcome: &Outcome) {
-        let shared = matches!(outcome, Outcome::Done(Answer::Claim { shared: true }));
-        case.reads.claims.insert((namespace, name), Some(shared));
-    }
-
     /// One move of a round.
     pub(super) fn round(
         &mut self,
@@ -268,90 +172,6 @@ impl Remedy {
                 Stage::Waiting(now)
             };
         }
-    }
-
-    /// Step 3: a fresh look, as no clock of ours alone authorises a delete.
-    fn look(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
-        let nonce = self.nonce();
-        let whom = self.whom(subject, case);
-        if let Work::Round(round) = &mut case.work {
-            round.stage = Stage::Looking {
-                nonce,
-                overdue: now + FRESH_LOOK,
-                dead_until: None,
-            };
-            let reads = match round.node {
-                NodeRead::No => true,
-                NodeRead::Asked(_) => false,
-                NodeRead::Seen(asked) => now.since(asked) > READ_LASTS / 2,
-            };
-            if reads {
-                round.node = NodeRead::Asked(now);
-                let name = whom.node.clone();
-                self.call(&whom, None, Call::ReadNode { name }, Purpose::NodeBefore, now);
-            }
-        }
-        let boot = case.boot;
-        self.commands
-            .push_back(Command::Ask(Ask::Look { subject, boot, nonce }));
-    }
-
-    /// The read beside a look was answered; what it shows of the Node has been taken up.
-    #[expect(clippy::unused_self, reason = "one shape for all answers")]
-    pub(super) fn node_before_answered(
-        &self,
-        subject: MemberId,
-        case: &mut Case,
-        outcome: &Outcome,
-        now: Instant,
-    ) {
-        let Work::Round(round) = &mut case.work else {
-            return;
-        };
-        let is_it = |outcome: &Outcome| match outcome {
-            Outcome::Done(Answer::Node(node)) => MemberId::of_node(&node.uid) == subject,
-            _ => false,
-        };
-        round.node = match round.node {
-            NodeRead::Asked(asked) if is_it(outcome) => NodeRead::Seen(asked),
-            _ => NodeRead::No,
-        };
-        if round.node == NodeRead::No && matches!(round.stage, Stage::Looking { .. }) {
-            round.stage = Stage::Waiting(now + FRESH_LOOK);
-        }
-    }
-
-    /// A look was answered.
-    pub(super) fn looked(
-        &mut self,
-        subject: MemberId,
-        boot: BootId,
-        nonce: u64,
-        dead: bool,
-        at: Instant,
-        now: Instant,
-    ) {
-        let Some(mut case) = self.cases.remove(&subject) else {
-            return;
-        };
-        let is_dead = boot == case.boot && case.is_dead();
-        if let Work::Round(round) = &mut case.work
-            && let Stage::Looking {
-                nonce: asked,
-                dead_until,
-                ..
-            } = &mut round.stage
-            && *asked == nonce
-            && is_dead
-        {
-            let until = second_look::fresh_until(at);
-            if dead && now <= until {
-                *dead_until = Some(until);
-            } else {
-                round.stage = Stage::Waiting(now + FRESH_LOOK);
-            }
-        }
-        self.cases.insert(subject, case);
     }
 
     /// Step 3: all deletes in one burst.

@@ -1,20 +1,16 @@
-//! The condemned: claim, taint, slices, and who goes on where somebody stopped.
+//! The condemned, step by step: who claims, who works, and who goes on where somebody stopped.
 
 use std::time::Duration;
 
 use crate::identity::MemberId;
-use crate::incident::Step;
 use crate::judgement::Hold;
 use crate::message::Farewell;
-use crate::profile::SLICE_LOOKS;
 use crate::remedy::book::Change;
-use crate::remedy::calls::Purpose;
 use crate::remedy::case::{Case, Work};
-use crate::remedy::command::{Answer, Call, Outcome, Standing};
+use crate::remedy::endpoints::slices_due;
 use crate::remedy::ledger::{Entry, Progress};
-use crate::remedy::object::{OwnTaint, Taint};
 use crate::remedy::round::{Round, Stage};
-use crate::remedy::{RETRY, Remedy, budget, marks, order, policy, second_look};
+use crate::remedy::{Remedy, budget, order, second_look};
 use crate::time::Instant;
 
 /// An entry of the ledger about a subject of whom this steward's judge has said nothing for so long.
@@ -61,23 +57,6 @@ impl Remedy {
         }
     }
 
-    /// Notes when the taint of this death is first seen, whoever wrote it: since then at the latest the API answers.
-    fn see_taint(&self, subject: MemberId, case: &mut Case, now: Instant) {
-        if case.tainted.is_some() || !case.is_condemned() {
-            return;
-        }
-        let entry = self.book.get(subject).filter(|entry| entry.boot == case.boot);
-        let incidents = [Some(case.incident), entry.map(|entry| entry.incident)];
-        let is_of_this_death = |taint: &Taint| {
-            let incident = taint.value.as_deref().and_then(|label| label.parse().ok());
-            OwnTaint::Dead.is(taint) && incident.is_some() && incidents.contains(&incident)
-        };
-        let node = self.nodes.get(&subject);
-        if node.is_some_and(|node| node.taints.iter().any(is_of_this_death)) {
-            case.tainted = Some(now);
-        }
-    }
-
     /// An entry that nobody will go on with keeps no budget: in the course of things somebody has opted it out, or no
     /// judge has spoken about it for a long time.
     fn abandon(&mut self, subject: MemberId, case: &Case, after: Duration, now: Instant) {
@@ -93,34 +72,6 @@ impl Remedy {
 
     fn abandon_turn(&self, since: Instant, after: Duration) -> Instant {
         order::turn(since + after, self.rank)
-    }
-
-    /// What keeps this subject from being acted on by this steward.
-    pub(super) fn holds(&self, subject: MemberId) -> Option<Hold> {
-        let member = self.members.get(&subject)?;
-        if member.name == self.config.own_node {
-            return Some(Hold::OwnNode);
-        }
-        if member.control_plane {
-            return Some(Hold::ControlPlane);
-        }
-        self.nodes.get(&subject).and_then(policy::held_node)
-    }
-
-    /// Records a hold once.
-    pub(super) fn set_hold(&mut self, subject: MemberId, case: &mut Case, hold: Option<Hold>, now: Instant) {
-        if case.hold == hold {
-            return;
-        }
-        case.hold = hold;
-        if let Some(hold) = hold {
-            let whom = self.whom(subject, case);
-            self.record_for(case.incident, case.boot, &whom.node, Step::Held { hold }, now);
-            if self.rank == 0 {
-                let note = format!("nothing is done about this node: {}", reason(hold));
-                self.announce(&whom, true, "RemediationHeld", note, now);
-            }
-        }
     }
 
     /// Step 0.
@@ -257,101 +208,6 @@ impl Remedy {
         }
     }
 
-    /// Step 1, the taint: the whole list, bound to the version that was read.
-    fn taint(&mut self, subject: MemberId, case: &mut Case, now: Instant) -> bool {
-        if self.is_tainted(subject) {
-            // One of an earlier death may have been there before: the ledger was answered just now.
-            case.tainted.get_or_insert(now);
-            case.work = Work::Tainted;
-            return true;
-        }
-        let Some(node) = self.nodes.get(&subject) else {
-            return false;
-        };
-        if case.node_busy || now < case.retry {
-            return false;
-        }
-        case.node_busy = true;
-        let call = Call::Taints {
-            node: node.name.clone(),
-            uid: node.uid.clone(),
-            resource_version: node.resource_version.clone(),
-            taints: marks::with_taint(&node.taints, OwnTaint::Dead, case.incident),
-        };
-        let whom = self.whom(subject, case);
-        let guard = whom.guard(Standing::Condemned, Instant::NEVER);
-        self.call(&whom, Some(guard), call, Purpose::Taint, now);
-        false
-    }
-
-    /// Reads the Node again: somebody changed it, perhaps to say that it lives.
-    pub(super) fn read_node(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
-        let whom = self.whom(subject, case);
-        case.node_busy = true;
-        let name = whom.node.clone();
-        self.call(&whom, None, Call::ReadNode { name }, Purpose::Node, now);
-    }
-
-    /// The taint was answered.
-    pub(super) fn taint_answered(
-        &mut self,
-        subject: MemberId,
-        case: &mut Case,
-        outcome: &Outcome,
-        now: Instant,
-    ) {
-        case.node_busy = false;
-        match outcome {
-            Outcome::Done(Answer::Node(_) | Answer::Nothing) => {}
-            Outcome::Conflict => self.read_node(subject, case, now),
-            Outcome::Missing | Outcome::Refused(_) => {
-                // Without the taint replacements would land there: nothing that follows is done.
-                case.work = Work::Finished;
-                case.progress = Progress::Done;
-            }
-            Outcome::Done(_) | Outcome::GaveUp(_) | Outcome::Stale => case.retry = now + RETRY,
-        }
-    }
-
-    /// Step 1, the endpoints: one patch a slice.
-    pub(super) fn patch_slices(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
-        let whom = self.whom(subject, case);
-        case.quiet.extend(case.reads.opted_out());
-        let except = case.quiet.clone();
-        let calls: Vec<Call> = self
-            .slices
-            .ready_on(&whom.node, &except)
-            .filter(|(slice, _)| {
-                let key = (slice.namespace.clone(), slice.name.clone());
-                !case.patching.contains(&key)
-            })
-            .map(|(slice, positions)| Call::Slice {
-                namespace: slice.namespace.clone(),
-                name: slice.name.clone(),
-                node: whom.node.clone(),
-                positions,
-            })
-            .collect();
-        for call in calls {
-            if let Call::Slice { namespace, name, .. } = &call {
-                let key = (namespace.clone(), name.clone());
-                case.patching.insert(key.clone());
-                let guard = whom.guard(Standing::Condemned, Instant::NEVER);
-                self.call(&whom, Some(guard), call, Purpose::Slice(key.0, key.1), now);
-            }
-        }
-    }
-
-    /// The EndpointSlice controller makes endpoints ready again while their pods are.
-    fn look_at_slices(&mut self, subject: MemberId, case: &mut Case, now: Instant) {
-        if slices_due(case) <= now
-            && let Some((_, next)) = &mut case.slices
-        {
-            *next += 1;
-            self.patch_slices(subject, case, now);
-        }
-    }
-
     /// When this case wants to be looked at again.
     pub(super) fn deadline(&self, subject: MemberId, case: &Case, now: Instant) -> Instant {
         let later = |at: Instant| if at > now { at } else { Instant::NEVER };
@@ -385,28 +241,5 @@ impl Remedy {
             Work::Between { since, next } => at.min(later(crate::remedy::pods::late_due(*since, *next))),
             Work::Watching | Work::Tainting | Work::Tainted | Work::Finished => at,
         }
-    }
-}
-
-/// When the slices are read again.
-fn slices_due(case: &Case) -> Instant {
-    let look = case
-        .slices
-        .and_then(|(since, next)| SLICE_LOOKS.get(next).map(|&wait| since + wait));
-    look.unwrap_or(Instant::NEVER)
-}
-
-/// In words.
-pub(super) const fn reason(hold: Hold) -> &'static str {
-    match hold {
-        Hold::Storm => "too many are suspected at once",
-        Hold::Minority => "this steward hears too few",
-        Hold::LateTick => "this steward was late itself",
-        Hold::TooFewObservers => "one observer cannot condemn",
-        Hold::Budget => "as many as allowed are in progress; it waits for its turn",
-        Hold::ControlPlane => "control plane: alarm only",
-        Hold::OptedOut => "it opted out, or somebody else is at work on it",
-        Hold::OwnNode => "it carries the steward that would act",
-        Hold::Ledger => "the ledger cannot be read",
     }
 }
