@@ -9,6 +9,7 @@
 //! Evidence is weighed with every report, not once a burst, and nothing is latched but a verdict of `Dead`, which
 //! stands until a sign of life: observers may be cut off after it, or rest.
 
+mod degraded;
 mod evidence;
 mod goodbye;
 mod hear;
@@ -19,6 +20,7 @@ mod rule;
 mod status;
 mod storm;
 mod subject;
+mod suspicion;
 mod verdict;
 mod weighing;
 

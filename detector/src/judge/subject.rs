@@ -9,8 +9,9 @@ use crate::judge::evidence::{Origin, Weighed, Witness};
 use crate::judge::goodbye::{Parting, Standing};
 use crate::judge::look::LookRound;
 use crate::judge::returning::Returning;
+use crate::judge::suspicion::Suspicion;
 use crate::judge::verdict::Signs;
-use crate::judgement::{Cause, Causes, Evidence, Hold, Verdict};
+use crate::judgement::{Causes, Evidence, Hold, Verdict};
 use crate::message::Farewell;
 use crate::offset::PeerTime;
 use crate::profile::{AGENT_STALE, PARTIAL_LINGER, REPORT_TAIL, SOCKET_RESTART, quorum};
@@ -18,37 +19,6 @@ use crate::time::{Instant, nanos};
 
 /// Boots that are over are remembered so far: observers name them for a while.
 const ENDED_BOOTS: usize = 4;
-
-/// A silence of half the window, until it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Suspicion {
-    /// L, when it began.
-    pub(super) sign: Instant,
-    /// When the rule's half last held: for want of reports alone it ends later than they expire, so that the storm
-    /// guard is not blind after a late tick.
-    pub(super) held_at: Instant,
-}
-
-impl Suspicion {
-    /// What becomes of `before`, now that the bar is reached (`holds`) or not. A condemned subject's stays until it is
-    /// heard.
-    pub(super) fn follow(
-        before: Option<Self>,
-        holds: bool,
-        sign: Instant,
-        is_condemned: bool,
-        now: Instant,
-    ) -> Option<Self> {
-        match before {
-            Some(old) if holds => Some(Self { held_at: now, ..old }),
-            None if holds => Some(Self { sign, held_at: now }),
-            // Heard, or for want of reports: not at once, or the storm guard would be blind after a late tick.
-            Some(old) if !is_condemned && sign > old.sign => None,
-            Some(old) if !is_condemned && now.since(old.held_at) >= REPORT_TAIL => None,
-            other => other,
-        }
-    }
-}
 
 /// The rule held, and nothing held it back.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +78,7 @@ pub(super) struct Subject {
     /// The agent that greeted last, of whichever boot.
     pub(super) agent: Option<u64>,
     /// Its own word on its health, and when that was.
-    said: Option<(Instant, u32)>,
+    pub(super) said: Option<(Instant, u32)>,
     /// Its last farewell.
     pub(super) parting: Option<Parting>,
     /// It says through the API that it lives, until then.
@@ -255,42 +225,6 @@ impl Subject {
             .find(|boot| named(*boot) >= self.quorum())
     }
 
-    /// Its own word on its health.
-    pub(super) fn says_health(&mut self, at: Instant, bits: u32) {
-        self.said = Some((at, bits));
-    }
-
-    /// The newest word on its health, and when that was: its own, or what later echoes say to a quorum. One observer
-    /// speaks for nobody.
-    fn word(&self) -> Option<(Instant, u32)> {
-        let seen = self.witnesses.iter().filter_map(|witness| witness.seen);
-        let later = || {
-            let said = self.said.map(|(at, _)| at);
-            seen.clone()
-                .filter(move |seen| said.is_none_or(|at| seen.at > at))
-        };
-        let quorum = self.quorum();
-        if self.witnesses.is_empty() || later().count() < quorum {
-            return self.said;
-        }
-        let any = later().fold(0, |bits, seen| bits | seen.health);
-        let agreed =
-            |bit: &u32| any & bit != 0 && later().filter(|seen| seen.health & bit != 0).count() >= quorum;
-        let bits = (0..u32::BITS).map(|bit| 1 << bit).filter(agreed).sum();
-        later().map(|seen| (seen.at, bits)).max()
-    }
-
-    /// See [`health`].
-    pub(super) fn health(&self) -> u32 {
-        self.word().map_or(0, |(_, bits)| bits)
-    }
-
-    /// Whether its echoes end with its agent.
-    #[must_use]
-    pub(super) fn echoes_by_socket(&self) -> bool {
-        self.health() & health::USER_ECHO != 0
-    }
-
     /// H of its observers have heard this boot.
     #[must_use]
     pub(super) fn is_known(&self) -> bool {
@@ -344,39 +278,6 @@ impl Subject {
         self.parting
             .as_ref()
             .is_some_and(|parting| parting.excuses_silence(self.echoes_by_socket(), now))
-    }
-
-    /// Its agent has not come back from a restart, or its stamp is stale.
-    fn is_agent_down(&self, now: Instant) -> bool {
-        let overdue = |parting: &Parting| parting.standing(now) == Standing::Overdue;
-        let mut seen = self.witnesses.iter().filter_map(|witness| witness.seen);
-        let greeting_stale = self
-            .greeted
-            .is_none_or(|greeted| now.since(greeted.at) >= AGENT_STALE);
-        // A stamp that is fresh beside a stale greeting: the way from the agent to this steward, not the agent.
-        let stamp_stale = seen.any(|seen| now.since(seen.at) < AGENT_STALE && seen.agent >= AGENT_STALE);
-        self.parting.as_ref().is_some_and(overdue) || greeting_stale && stamp_stale
-    }
-
-    /// The kernel answers, and something else of the host is not as it should be.
-    fn is_degraded(&self, now: Instant) -> bool {
-        self.health() & (health::KUBELET_DOWN | health::KEY_LOST) != 0 || self.is_agent_down(now)
-    }
-
-    /// What is known to be wrong now. Its agent alone knows of its kubelet and key: an old word, or that of an agent which
-    /// is down itself, is none.
-    fn causes(&self, now: Instant) -> Causes {
-        if self.is_agent_down(now) {
-            return Causes::NONE.with(Cause::Agent);
-        }
-        let word = self.word().filter(|(at, _)| now.since(*at) < AGENT_STALE);
-        let bits = word.map_or(0, |(_, bits)| bits);
-        let told = [
-            (health::KUBELET_DOWN, Cause::Kubelet),
-            (health::KEY_LOST, Cause::Key),
-        ];
-        let told = told.into_iter().filter(|(bit, _)| bits & bit != 0);
-        told.map(|(_, cause)| cause).collect()
     }
 
     /// What holds of it now.

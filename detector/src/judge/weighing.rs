@@ -9,7 +9,8 @@ use crate::time::Instant;
 use super::evidence::{Scale, Told, Weighed, Witness, weigh};
 use super::look::{Asker, LookRound};
 use super::rule::Bar;
-use super::subject::{Condemnation, Subject, Suspicion};
+use super::subject::{Condemnation, Subject};
+use super::suspicion::Suspicion;
 use super::{Command, Judge};
 
 impl Judge {
