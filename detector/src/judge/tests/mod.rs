@@ -7,6 +7,7 @@
     reason = "a test may panic"
 )]
 
+mod bars;
 mod degraded;
 mod goodbyes;
 mod guards;
