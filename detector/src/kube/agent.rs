@@ -12,11 +12,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::identity::BootId;
 use crate::kube::client::Servers;
 use crate::kube::view::{MapView, NodeView, Object};
 use crate::kube::watch::{Change, Target, follow};
+use crate::kube::writer::pause;
 use crate::names;
+use crate::profile::UNHEARD_REPEAT;
 use crate::remedy::request::{Http, node_path};
 use crate::roster::shard::{MEMBERS, STEWARDS, Shards};
 use crate::roster::source::{Source, SourceError};
@@ -76,28 +79,43 @@ impl AgentApi {
         if own.key.as_ref() == Some(key) {
             return Ok(own);
         }
-        self.annotate(&own.uid, names::PUBLIC_KEY, &key.to_string()).await
+        let http = self.annotation(&own.uid, names::PUBLIC_KEY, &key.to_string());
+        self.send(&http).await
     }
 
-    /// Says that this boot lives, where no probe arrives. `word` must differ from the last one: what is news to the
-    /// stewards is a change.
+    /// Says that this boot lives, where no probe arrives: again and again, until it is said, refused, or due to be said
+    /// anew ([`UNHEARD_REPEAT`]), as a verdict may come about meanwhile. `word` must differ from the last one: what is
+    /// news to the stewards is a change.
     ///
     /// # Errors
-    /// As [`Self::own_node`].
+    /// What the API server, or the last try, says.
     pub async fn say_alive(&self, uid: &str, boot: BootId, word: u64) -> Result<(), String> {
-        let said = self.annotate(uid, names::ALIVE, &format!("{boot} {word}")).await;
-        said.map(|_| ())
+        let http = self.annotation(uid, names::ALIVE, &format!("{boot} {word}"));
+        let began = clock::now();
+        let mut tried = 0;
+        loop {
+            let reason = match self.send_once(&http, tried).await {
+                Ok(_) => return Ok(()),
+                Err(Failure::Final(reason)) => return Err(reason),
+                Err(Failure::Again(reason)) => reason,
+            };
+            let drawn = clock::random().unwrap_or(u64::MAX);
+            let Some(pause) = pause_of_word(tried, clock::now().since(began), drawn) else {
+                return Err(format!("{reason} (after {} tries)", tried + 1));
+            };
+            tokio::time::sleep(pause).await;
+            tried += 1;
+        }
     }
 
     /// Bound to the UID: a Node that was made again under this name is not ours to speak for.
-    async fn annotate(&self, uid: &str, key: &str, value: &str) -> Result<OwnNode, String> {
-        let http = Http {
+    fn annotation(&self, uid: &str, key: &str, value: &str) -> Http {
+        Http {
             method: "PATCH",
             path: node_path(&self.node),
             content_type: Some("application/merge-patch+json"),
             body: json!({"metadata": {"uid": uid, "annotations": {key: value}}}),
-        };
-        self.send(&http).await
+        }
     }
 
     async fn send(&self, http: &Http) -> Result<OwnNode, String> {
@@ -106,34 +124,54 @@ impl AgentApi {
             if tried > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
-            match self.servers.pick(tried).send(http).await {
-                Ok(reply) if reply.code == 200 => {
-                    let view: NodeView =
-                        serde_json::from_slice(&reply.body).map_err(|error| error.to_string())?;
-                    let key = view.member().key;
-                    return Ok(OwnNode {
-                        uid: view.metadata.uid.clone(),
-                        addresses: view.addresses(),
-                        key,
-                    });
-                }
-                Ok(reply) => {
-                    let body = String::from_utf8_lossy(&reply.body);
-                    last = format!(
-                        "Node {}: {} {}",
-                        self.node,
-                        reply.code,
-                        body.chars().take(300).collect::<String>()
-                    );
-                    if reply.code < 500 && reply.code != 429 {
-                        return Err(last);
-                    }
-                }
-                Err(reason) => last = reason,
+            match self.send_once(http, tried).await {
+                Ok(node) => return Ok(node),
+                Err(Failure::Final(reason)) => return Err(reason),
+                Err(Failure::Again(reason)) => last = reason,
             }
         }
         Err(last)
     }
+
+    async fn send_once(&self, http: &Http, tried: usize) -> Result<OwnNode, Failure> {
+        let reply = self
+            .servers
+            .pick(tried)
+            .send(http)
+            .await
+            .map_err(Failure::Again)?;
+        if reply.code == 200 {
+            let view: NodeView =
+                serde_json::from_slice(&reply.body).map_err(|error| Failure::Final(error.to_string()))?;
+            let key = view.member().key;
+            return Ok(OwnNode {
+                uid: view.metadata.uid.clone(),
+                addresses: view.addresses(),
+                key,
+            });
+        }
+        let body = String::from_utf8_lossy(&reply.body);
+        let body: String = body.chars().take(300).collect();
+        let reason = format!("Node {}: {} {body}", self.node, reply.code);
+        Err(if reply.code < 500 && reply.code != 429 {
+            Failure::Final(reason)
+        } else {
+            Failure::Again(reason)
+        })
+    }
+}
+
+/// Why a try failed, and whether another one may not.
+enum Failure {
+    Final(String),
+    Again(String),
+}
+
+/// The pause after the try of this number, 0 the first, when the word has waited this long; None: the next word is due
+/// before.
+fn pause_of_word(tried: usize, waited: Duration, drawn: u64) -> Option<Duration> {
+    let pause = pause(u32::try_from(tried).unwrap_or(u32::MAX), drawn);
+    (waited + pause < UNHEARD_REPEAT).then_some(pause)
 }
 
 /// A ConfigMap of our namespace: the target of its watch.
@@ -220,3 +258,6 @@ impl Source for MapSource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

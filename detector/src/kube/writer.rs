@@ -138,8 +138,8 @@ impl Writer {
     }
 }
 
-/// The pause before try `n`, half of it drawn: stewards that fail together do not return together.
-fn pause(n: u32, drawn: u64) -> Duration {
+/// The pause before try `n`, half of it drawn: who fails together does not return together.
+pub(super) fn pause(n: u32, drawn: u64) -> Duration {
     let whole = PAUSE
         .saturating_mul(1_u32.checked_shl(n).unwrap_or(u32::MAX))
         .min(MAX_PAUSE);
