@@ -48,6 +48,8 @@ pub enum FromAgent {
     Event(Event),
     /// The kernel's maps could not be written: the socket answers for those it does not know.
     KernelMaps(String),
+    /// The socket fails over and over; it is tried again all the time.
+    SocketFault(std::io::Error),
     /// As asked for.
     Status(Box<AgentSnapshot>),
     /// The goodbye is said, and acknowledged or not: the process may end.
@@ -70,6 +72,8 @@ pub struct AgentSnapshot {
     pub packets: BTreeMap<&'static str, (u64, u64)>,
     /// Errors at the socket that were skipped: ICMP's answers to earlier datagrams, mostly.
     pub socket_errors: u64,
+    /// The error that the socket meets over and over, while it does: nothing is received.
+    pub socket_fault: Option<String>,
     /// The machine.
     #[serde(flatten)]
     pub agent: AgentStatus,
@@ -107,6 +111,9 @@ impl AgentLoop {
         loop {
             // 1. What has arrived, so that it is known before anything is judged.
             self.receive()?;
+            if let Some(fault) = self.socket.untold_fault() {
+                self.outbox.post(FromAgent::SocketFault(fault));
+            }
             // 2. What tokio wants.
             self.inbox.hush();
             while let Some(message) = self.inbox.take() {
@@ -181,6 +188,7 @@ impl AgentLoop {
                         .map(|counters| counters.by_name())
                         .unwrap_or_default(),
                     socket_errors: self.socket.skipped(),
+                    socket_fault: self.socket.fault().map(|fault| fault.to_string()),
                     agent: self.agent.status(now, &self.datapath),
                 };
                 self.outbox.post(FromAgent::Status(Box::new(snapshot)));

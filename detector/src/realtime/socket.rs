@@ -17,6 +17,9 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// Errors that one call of [`MeshSocket::receive`] skips: a flood of them must not hold up what is due.
 const SKIPPED_AT_ONCE: u32 = 32;
 
+/// Errors in a row, two calls of nothing else, that are no network's any more: what ICMP reports clears by being read.
+const FAILING_AFTER: u32 = 2 * SKIPPED_AT_ONCE;
+
 /// Errors that one call of [`MeshSocket::clear_errors`] takes from the queue; what is left makes poll return again.
 const CLEARED_AT_ONCE: u32 = 256;
 
@@ -34,6 +37,10 @@ pub struct MeshSocket {
     socket: UdpSocket,
     v6: bool,
     skipped: Cell<u64>,
+    /// Errors since there was a datagram, or nothing to receive; and the last one's number.
+    in_a_row: Cell<(u32, i32)>,
+    /// The present fault was told.
+    told: Cell<bool>,
 }
 
 impl MeshSocket {
@@ -72,6 +79,8 @@ impl MeshSocket {
             socket: socket.into(),
             v6,
             skipped: Cell::new(0),
+            in_a_row: Cell::new((0, 0)),
+            told: Cell::new(false),
         })
     }
 
@@ -83,13 +92,42 @@ impl MeshSocket {
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
         for _ in 0..SKIPPED_AT_ONCE {
             match self.socket.recv_from(buffer) {
-                Ok((length, from)) => return Ok(Some((length, canonical(from)))),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Ok((length, from)) => {
+                    self.recovered();
+                    return Ok(Some((length, canonical(from))));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.recovered();
+                    return Ok(None);
+                }
                 Err(error) if is_no_socket(&error) => return Err(error),
-                Err(_) => self.skipped.set(self.skipped.get() + 1),
+                Err(error) => {
+                    self.skipped.set(self.skipped.get() + 1);
+                    let (before, _) = self.in_a_row.get();
+                    self.in_a_row
+                        .set((before.saturating_add(1), error.raw_os_error().unwrap_or_default()));
+                }
             }
         }
         Ok(None)
+    }
+
+    fn recovered(&self) {
+        self.in_a_row.set((0, 0));
+        self.told.set(false);
+    }
+
+    /// The error that [`Self::receive`] meets and meets, which poll would return for at once: the thread must not wait
+    /// for this socket.
+    pub fn fault(&self) -> Option<io::Error> {
+        let (errors, last) = self.in_a_row.get();
+        (errors >= FAILING_AFTER).then(|| io::Error::from_raw_os_error(last))
+    }
+
+    /// The same, once for each time that it comes.
+    pub fn untold_fault(&self) -> Option<io::Error> {
+        let fault = self.fault()?;
+        (!self.told.replace(true)).then_some(fault)
     }
 
     /// Errors skipped by [`Self::receive`] so far.
@@ -223,7 +261,7 @@ mod tests {
     use super::{MeshSocket, SKIPPED_AT_ONCE, Sent};
     use socket2::{Domain, Socket, Type};
     use std::fs::File;
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
     fn bound() -> (MeshSocket, u16) {
         let socket = MeshSocket::bind(0).unwrap();
@@ -266,10 +304,32 @@ mod tests {
         for turn in 1..=3 {
             assert!(socket.receive(&mut [0; 16]).unwrap().is_none());
             assert_eq!(socket.skipped(), turn * u64::from(SKIPPED_AT_ONCE));
+            assert_eq!(socket.fault().is_some(), turn >= 2);
         }
         socket.replace(&File::open("/dev/null").unwrap()).unwrap();
         let ended = socket.receive(&mut [0; 16]).unwrap_err();
         assert_eq!(ended.raw_os_error(), Some(libc::ENOTSOCK));
+    }
+
+    #[test]
+    fn a_fault_is_told_once_and_over_when_the_socket_works_again() {
+        let (socket, _) = bound();
+        let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let working = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        working.set_nonblocking(true).unwrap();
+        for _ in 0..2 {
+            socket.replace(&stream).unwrap();
+            assert!(socket.untold_fault().is_none());
+            for _ in 0..3 {
+                assert!(socket.receive(&mut [0; 16]).unwrap().is_none());
+            }
+            let told = socket.untold_fault().unwrap();
+            assert_eq!(told.raw_os_error(), Some(libc::ENOTCONN));
+            assert!(socket.untold_fault().is_none() && socket.fault().is_some());
+            socket.replace(&working).unwrap();
+            assert!(socket.receive(&mut [0; 16]).unwrap().is_none());
+            assert!(socket.fault().is_none());
+        }
     }
 
     #[test]

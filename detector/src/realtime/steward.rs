@@ -32,6 +32,8 @@ pub enum FromSteward {
     Judged(Box<Judgement>),
     /// Another steward greeted.
     Fellow(MemberId),
+    /// The socket fails over and over; it is tried again all the time.
+    SocketFault(std::io::Error),
     /// As asked for.
     Status(Box<StewardSnapshot>),
 }
@@ -45,6 +47,8 @@ pub struct StewardSnapshot {
     pub dropped: u64,
     /// Errors at the socket that were skipped: ICMP's answers to earlier datagrams, mostly.
     pub socket_errors: u64,
+    /// The error that the socket meets over and over, while it does: nothing is received.
+    pub socket_fault: Option<String>,
     /// The machine.
     #[serde(flatten)]
     pub steward: StewardStatus,
@@ -71,6 +75,9 @@ impl StewardLoop {
         loop {
             // 1. All that has arrived, so that evidence is judged with what speaks against it.
             self.receive()?;
+            if let Some(fault) = self.socket.untold_fault() {
+                self.outbox.post(FromSteward::SocketFault(fault));
+            }
             // 2. What tokio wants.
             self.inbox.hush();
             while let Some(message) = self.inbox.take() {
@@ -83,6 +90,7 @@ impl StewardLoop {
                             scheduling: scheduling.to_string(),
                             dropped: self.outbox.dropped(),
                             socket_errors: self.socket.skipped(),
+                            socket_fault: self.socket.fault().map(|fault| fault.to_string()),
                             steward: self.steward.status(now),
                         };
                         self.outbox.post(FromSteward::Status(Box::new(snapshot)));
@@ -154,6 +162,7 @@ mod tests {
     use crate::realtime::thread::Scheduling;
     use crate::steward::{Steward, greeted_steward};
     use crate::time::Instant;
+    use socket2::{Domain, Socket, Type};
     use std::fs::File;
     use std::time::Duration;
 
@@ -195,6 +204,42 @@ mod tests {
             times += usize::from(from_thread.take().is_some_and(is_verdict));
         }
         assert_eq!(times, 1);
+    }
+
+    /// A SCHED_FIFO thread that spins would take its CPU from everything else.
+    #[test]
+    fn a_socket_that_fails_does_not_make_the_thread_spin_and_is_told() {
+        let steward = Steward::new(MemberId(1), 1, 700, Profile::LAN, clock::now());
+        let (parts, to_thread, from_thread) = parts(steward, 8);
+        // ENOTCONN, for ever; and poll returns for it at once.
+        let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        parts.socket.replace(&stream).unwrap();
+        let thread = std::thread::spawn(move || parts.run(&Scheduling::Normal(String::new())));
+        let mut faults = Vec::new();
+        let mut errors_at = |wait: Duration| {
+            std::thread::sleep(wait);
+            assert!(to_thread.post(ToSteward::Status));
+            loop {
+                match from_thread.take() {
+                    Some(FromSteward::Status(snapshot)) => break snapshot,
+                    Some(FromSteward::SocketFault(fault)) => faults.push(fault.raw_os_error()),
+                    Some(_) => {}
+                    None => std::thread::sleep(Duration::from_millis(1)),
+                }
+            }
+        };
+        let [first, last] = [Duration::from_millis(200), Duration::from_secs(1)].map(&mut errors_at);
+        assert!(
+            last.socket_fault
+                .as_ref()
+                .is_some_and(|fault| fault.contains("not connected"))
+        );
+        assert_eq!(faults, [Some(libc::ENOTCONN)]);
+        // 32 errors a turn; in a second 50 turns, those of the steward's own deadlines, and ours.
+        let errors = last.socket_errors - first.socket_errors;
+        assert!((32..=32 * 200).contains(&errors), "{errors} errors in a second");
+        assert!(to_thread.post(ToSteward::Stop));
+        thread.join().unwrap().unwrap();
     }
 
     /// The thread ends with its socket, and tokio's side hears of it.

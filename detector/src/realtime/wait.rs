@@ -6,20 +6,28 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::socket::MeshSocket;
 use crate::clock;
+use crate::profile::SLOT;
 use crate::time::Instant;
 
-/// Sleeps until the socket or the bell has something, or `until` has come.
+/// Sleeps until the socket or the bell has something, or `until` has come. A socket that fails and fails is not waited
+/// for but tried again at the latest after [`SLOT`]: poll would return for it at once, and a real-time thread that never
+/// sleeps starves its CPU.
 pub fn wait(socket: &MeshSocket, bell: &impl AsFd, until: Instant) {
-    let left = until.since(clock::now());
+    let fails = socket.fault().is_some();
+    let now = clock::now();
+    let until = if fails { until.min(now + SLOT) } else { until };
+    let left = until.since(now);
     let timeout = Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
     };
-    let mut fds = [
-        PollFd::new(socket, PollFlags::IN),
-        PollFd::new(bell, PollFlags::IN),
-    ];
+    let bell = PollFd::new(bell, PollFlags::IN);
     // EINTR is as good as a wake-up: everything is looked at afresh anyway.
+    if fails {
+        let _woken = poll(&mut [bell], Some(&timeout));
+        return;
+    }
+    let mut fds = [PollFd::new(socket, PollFlags::IN), bell];
     let _woken = poll(&mut fds, Some(&timeout));
     let [socket_fd, _] = &fds;
     if socket_fd.revents().contains(PollFlags::ERR) {
@@ -30,11 +38,12 @@ pub fn wait(socket: &MeshSocket, bell: &impl AsFd, until: Instant) {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
-    use super::wait;
+    use super::{SLOT, wait};
     use crate::clock;
     use crate::realtime::mailbox::mailbox;
     use crate::realtime::socket::MeshSocket;
     use crate::time::Instant;
+    use socket2::{Domain, Socket, Type};
     use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
     use std::time::Duration;
 
@@ -91,5 +100,31 @@ mod tests {
         let until = clock::now() + patience;
         waited(&socket, until);
         assert!(clock::now() >= until, "it spins");
+    }
+
+    /// poll returns at once for what replaces the socket.
+    #[test]
+    fn a_socket_that_fails_is_waited_out_and_the_bell_still_heard() {
+        let socket = MeshSocket::bind(0).unwrap();
+        let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.replace(&stream).unwrap();
+        for _ in 0..2 {
+            assert!(socket.receive(&mut [0; 16]).unwrap().is_none());
+        }
+        let began = clock::now();
+        assert!(waited(&socket, began + LONG) >= SLOT);
+        assert!(clock::now() < began + LONG);
+        let until = clock::now() + SLOT / 4;
+        waited(&socket, until);
+        assert!(clock::now() >= until, "it spins");
+        let (outbox, inbox) = mailbox(1).unwrap();
+        outbox.post(());
+        // The machine may be busy now and then.
+        let rung = || {
+            let began = clock::now();
+            wait(&socket, &inbox, began + LONG);
+            clock::now().since(began) < SLOT
+        };
+        assert!((0..100).any(|_| rung()));
     }
 }

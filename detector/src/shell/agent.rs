@@ -278,6 +278,7 @@ impl Desk {
             FromAgent::Unheard(boot) => {
                 tracing::warn!(%boot, "no observer asks any more: the API is told that this boot lives");
             }
+            FromAgent::SocketFault(error) => tracing::error!(%error, "the mesh socket receives nothing"),
             FromAgent::KernelMaps(error) => tracing::error!(error, "the kernel's maps"),
             FromAgent::Event(Event::LateTick) => {
                 tracing::warn!("the own tick was late: this observer abstains for a window");

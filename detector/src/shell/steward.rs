@@ -109,6 +109,9 @@ async fn steward(config: StewardConfig) -> anyhow::Result<()> {
                 Err(error) => return Err(super::thread_ended(running, error)),
                 Ok(FromSteward::Judged(judgement)) => _ = heard.send(Heard::Judgement(*judgement)).await,
                 Ok(FromSteward::Fellow(fellow)) => _ = heard.send(Heard::Steward(fellow)).await,
+                Ok(FromSteward::SocketFault(error)) => {
+                    tracing::error!(%error, "the mesh socket receives nothing");
+                }
                 Ok(FromSteward::Status(snapshot)) => {
                     let json = serde_json::to_string(&snapshot)?;
                     for stream in waiting.drain(..) {
