@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use detector::datapath::{Config, Datapath, EchoChoice, EchoMode, Handled, detach};
 use detector_common::packet::health;
-use detector_lab::echo::{Host, PORT, pair_key, probe};
+use detector_lab::echo::{Asker, Host, PORT, pair_key, probe};
 use detector_lab::mounts::BPFFS;
 use zerocopy::IntoBytes as _;
 
@@ -15,8 +15,20 @@ use crate::net::{ASKER, BOOT, Net, SUBJECT, in_a_net, subject, v4, v6};
 fn answered_by_the_socket(net: &Net, host: &Host, why: &str) -> Result<()> {
     let (_host, mode) = net.start(host)?;
     ensure!(mode.starts_with("user: ") && mode.contains(why), "{mode}");
-    let echo = net.asker(v4(3), v4(2))?.warm_up()?;
-    ensure!(echo.health() == health::USER_ECHO, "{echo:?}");
+    await_socket(&mut net.asker(v4(3), v4(2))?)
+}
+
+/// Asks until the socket answers, and not the kernel, which detaches a link in its own time; no question stays without an
+/// answer on the way.
+fn await_socket(asker: &mut Asker) -> Result<()> {
+    let mut echo = asker.warm_up()?;
+    // The one who answers next is an ordinary process, on a machine that may be busy.
+    asker.socket().set_read_timeout(Some(Duration::from_secs(5)))?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while echo.health() != health::USER_ECHO {
+        ensure!(Instant::now() < deadline, "the hook is still there: {echo:?}");
+        echo = asker.ask()?.context("no echo after the hook was taken away")?;
+    }
     Ok(())
 }
 
@@ -81,19 +93,8 @@ fn a_hook_that_was_taken_away_costs_no_echo() -> Result<()> {
         let (_host, _) = net.start(&subject("tc"))?;
         let mut asker = net.asker(v4(3), v4(2))?;
         ensure!(asker.warm_up()?.health() == 0);
-        // The one who answers next is an ordinary process, on a machine that may be busy.
-        asker.socket().set_read_timeout(Some(Duration::from_secs(5)))?;
         net.subject.enter(|| detach(Path::new(BPFFS)))??;
-        let deadline = Instant::now() + Duration::from_secs(1);
-        // The kernel detaches a link in its own time.
-        while asker
-            .ask()?
-            .context("no echo after the hook was taken away")?
-            .health()
-            != health::USER_ECHO
-        {
-            ensure!(Instant::now() < deadline, "the hook is still there");
-        }
+        await_socket(&mut asker)?;
         let datapath = net.subject.enter(|| subject("tc").open())??;
         ensure!(datapath.mode().0 == EchoMode::Tcx, "{}", datapath.mode().1);
         let echo = asker.ask()?.context("no echo after the hook was put back")?;

@@ -277,7 +277,7 @@ fn going_over_to_the_other_hook_leaves_one_and_misses_nothing() -> Result<()> {
                 drop(net.start(&subject(way))?);
                 let wanted = if way == "tc" { "at tcx" } else { "filter" };
                 // The kernel detaches a link in its own time.
-                let deadline = Instant::now() + Duration::from_secs(1);
+                let deadline = Instant::now() + Duration::from_secs(5);
                 loop {
                     let held = held(net)?;
                     let hook = hooks(&held);
@@ -324,7 +324,7 @@ fn cleanup_leaves_nothing() -> Result<()> {
                 "{removed:?}"
             );
             // The kernel detaches a link after its last pin is gone, in its own time.
-            let deadline = Instant::now() + Duration::from_secs(1);
+            let deadline = Instant::now() + Duration::from_secs(5);
             while !held(net)?.is_empty() {
                 ensure!(Instant::now() < deadline, "{:#?}", held(net)?);
             }
