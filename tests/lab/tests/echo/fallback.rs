@@ -27,6 +27,8 @@ fn await_socket(asker: &mut Asker) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(5);
     while echo.health() != health::USER_ECHO {
         ensure!(Instant::now() < deadline, "the hook is still there: {echo:?}");
+        // Slower than the bucket of a member fills.
+        std::thread::sleep(Duration::from_millis(10));
         echo = asker.ask()?.context("no echo after the hook was taken away")?;
     }
     Ok(())
