@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use detector::incident::Entry;
 use detector::judgement::Verdict;
+use detector::message::Ability;
 use detector_lab::lab::Launcher;
 use detector_lab::mesh::{Delay, Family, Mesh, MeshOptions, STEWARDS, dead};
 use detector_lab::process::Running;
@@ -211,6 +212,22 @@ fn pairs_keys_alone_answer_and_make_no_observer() -> Result<()> {
     ensure!(mesh.agent("node-1")?.alarm.is_none());
     ensure!(root.join(KEY_PIN).exists(), "the key is not pinned again");
     assert_eq!(deaths(&mut mesh)?, []);
+    mesh.down()
+}
+
+#[test]
+fn an_observer_whose_cable_is_pulled_says_so_until_it_is_back() -> Result<()> {
+    let mesh = Mesh::up(&options(3)?, &mut Progress::terminal())?;
+    let is = |ability: Ability| {
+        let subjects = mesh.agent("node-1")?.subjects;
+        Ok(subjects.len() == 2 && subjects.iter().all(|subject| subject.ability == ability))
+    };
+    let cable = |state: &str| mesh.hub().exec(&["ip", "link", "set", "node-1", state]);
+    await_that(|| is(Ability::Able))?;
+    cable("down")?;
+    await_that(|| is(Ability::LinkDown))?;
+    cable("up")?;
+    await_that(|| is(Ability::Able))?;
     mesh.down()
 }
 

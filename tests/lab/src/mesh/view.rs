@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use detector::identity::{BootId, MemberId};
 use detector::judge::SubjectStatus;
 use detector::judgement::{Hold, Verdict};
+use detector::message::Ability;
 use detector::status::{self, Question};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -53,6 +54,8 @@ pub struct Asked {
     pub subject: MemberId,
     /// Smoothed round trip in ms; None: never measured.
     pub rtt_ms: Option<f64>,
+    /// Whether its silence would count.
+    pub ability: Ability,
 }
 
 impl StewardView {

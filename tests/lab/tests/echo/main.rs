@@ -5,6 +5,7 @@
 )]
 
 mod answers;
+mod carrier;
 mod fallback;
 mod net;
 mod pins;
