@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use detector::incident::Entry;
-use detector::judgement::Verdict;
+use detector::judge::SubjectStatus;
+use detector::judgement::{Cause, Causes, Verdict};
 use detector::message::Ability;
 use detector_lab::lab::Launcher;
 use detector_lab::mesh::{Delay, Family, Mesh, MeshOptions, STEWARDS, dead};
@@ -160,6 +161,11 @@ fn each_steward_tells_the_death_of(mesh: &mut Mesh, node: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether a steward knows that the host's key was not in its file.
+fn is_told(status: &SubjectStatus) -> bool {
+    status.verdict == Verdict::Degraded && status.causes == Causes::NONE.with(Cause::Key)
+}
+
 /// Whether `node-1` hears so many subjects.
 fn observes(mesh: &Mesh, count: usize) -> Result<bool> {
     // It may not listen yet.
@@ -181,6 +187,7 @@ fn a_key_file_that_is_gone_changes_no_key_and_is_told() -> Result<()> {
     let alarm = restart_without(&mesh, &[KEY_FILE])?;
     ensure!(alarm.contains("going on with the key that is pinned"), "{alarm}");
     ensure!(fs::read(&file)? == key, "another key");
+    mesh.await_each("node-1", SOON, is_told)?;
     await_that(|| observes(&mesh, 2))?;
     each_steward_tells_the_death_of(&mut mesh, "node-2")?;
     mesh.down()
@@ -194,6 +201,8 @@ fn pairs_keys_alone_answer_and_make_no_observer() -> Result<()> {
 
     let alarm = restart_without(&mesh, &[KEY_FILE, KEY_PIN])?;
     ensure!(alarm.contains("only the pairs' keys are pinned"), "{alarm}");
+    // By its echoes alone: it can seal nothing.
+    mesh.await_each("node-1", SOON, is_told)?;
     std::thread::sleep(LONG);
     assert_eq!(deaths(&mut mesh)?, []);
     ensure!(mesh.agent("node-1")?.subjects.is_empty(), "it observes");
