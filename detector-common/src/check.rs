@@ -53,7 +53,8 @@ pub enum Refusal {
     Tag = 7,
     /// Authentic, but beyond the peer's bucket.
     Rate = 8,
-    /// An authentic echo to a question of another incarnation, or older than [`ECHO_MAX_AGE_NS`].
+    /// An authentic echo to a question of another incarnation, or older than [`ECHO_MAX_AGE_NS`], or so far behind that
+    /// its arrival slot is a later question's.
     Stale = 9,
 }
 
@@ -187,6 +188,10 @@ fn note(packet: &Packet, now: u64, me: &Me, state: &PeerState) -> Result<Answer,
     let slot = &state.arrivals[Arrival::slot(sequence)];
     if Arrival(slot.get()).is_of(sequence) {
         return Ok(Answer::Noted);
+    }
+    // A replay: its first arrival is forgotten, and what it says of boot and health is of then.
+    if Arrival(slot.get()).is_after(sequence, asked, now) {
+        return Err(Refusal::Stale);
     }
     slot.set(Arrival::pack(sequence, now).0);
     state.echoed_boot.set(packet.boot.get());

@@ -226,6 +226,16 @@ impl Arrival {
         self.0 != 0 && self.0 >> TIME_BITS == (sequence << TIME_BITS) >> TIME_BITS
     }
 
+    /// Whether this word speaks of a later sequence than `sequence`, whose question left at `asked`: an echo to a later
+    /// question arrived after that. What arrived before was of an earlier incarnation, whose sequences say nothing.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_after(self, sequence: u64, asked: u64, now: u64) -> bool {
+        const HALF: u64 = 1 << 63;
+        let ahead = (self.0 & !TIME_MASK).wrapping_sub(sequence << TIME_BITS);
+        self.0 != 0 && ahead != 0 && ahead < HALF && self.time(now) >= asked
+    }
+
     /// Of two words of one slot the one to keep: the newer sequence's, or the first arrival of the same. (Both lie within
     /// 39 hours, and a slot's sequences are given in order.)
     #[must_use]

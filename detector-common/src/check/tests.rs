@@ -202,6 +202,37 @@ fn a_repeated_echo_keeps_its_first_arrival() {
     assert_eq!(observer.state.echoed_at.get(), NOW + 2);
 }
 
+/// Sequence by sequence the subject's answers; NOW is when each was asked.
+fn echo(sequence: u64) -> Packet {
+    let mut packet = probe(sequence);
+    assert_eq!(respond(&mut packet, NOW + 1, &subject()), Ok(Answer::Echo));
+    packet
+}
+
+#[test]
+fn an_echo_whose_slot_is_a_later_ones_changes_nothing() {
+    // The low 16 bits of the later sequence begin anew.
+    for first in [FIRST, (3 << 32) | 0xfff0] {
+        let observer = Node::new(OBSERVER, SUBJECT);
+        let later = first + crate::state::ARRIVALS as u64;
+        assert_eq!(respond(&mut echo(first), NOW + 2, &observer), Ok(Answer::Noted));
+        assert_eq!(respond(&mut echo(later), NOW + 3, &observer), Ok(Answer::Noted));
+        let before = observer.state.to_words();
+        assert_eq!(respond(&mut echo(first), NOW + 9, &observer), Err(Refusal::Stale));
+        // All but `seen_at`.
+        assert_eq!(observer.state.to_words()[1..], before[1..]);
+    }
+}
+
+#[test]
+fn what_an_earlier_incarnation_left_in_a_slot_refuses_no_echo() {
+    let observer = Node::new(OBSERVER, SUBJECT);
+    let left = Arrival::pack(FIRST + 320, NOW - 1);
+    observer.state.arrivals[Arrival::slot(FIRST)].set(left.0);
+    assert_eq!(respond(&mut echo(FIRST), NOW + 2, &observer), Ok(Answer::Noted));
+    assert_eq!(observer.state.echoed_at.get(), NOW + 2);
+}
+
 #[test]
 fn a_probe_reflected_to_its_sender_is_refused() {
     let observer = Node::new(OBSERVER, SUBJECT);
