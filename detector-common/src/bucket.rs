@@ -18,12 +18,20 @@ const INTERVAL_NS: u64 = 1_000_000_000 / ECHOES_PER_SECOND;
 #[inline(always)]
 #[must_use]
 pub fn take(bucket: &Word, now: u64, replay: bool) -> bool {
-    let due = bucket.get().max(now);
     let allowance = if replay { BURST_NS / 2 } else { BURST_NS };
+    take_within(bucket, now, INTERVAL_NS, allowance)
+}
+
+/// The same at a rate of the caller's: one token each `interval`, and as far ahead of that as `allowance`, both in
+/// nanoseconds.
+#[inline(always)]
+#[must_use]
+pub fn take_within(bucket: &Word, now: u64, interval: u64, allowance: u64) -> bool {
+    let due = bucket.get().max(now);
     if due - now > allowance {
         return false;
     }
-    bucket.set(due + INTERVAL_NS);
+    bucket.set(due + interval);
     true
 }
 

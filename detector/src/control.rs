@@ -8,6 +8,7 @@
 //! [`Received::sender_time`] tells the order.
 
 mod channel;
+mod limit;
 mod pending;
 mod plaintext;
 mod status;
@@ -80,7 +81,7 @@ pub enum Refused {
     /// Not sealed by this peer under this header.
     #[error("tag")]
     Tag = 4,
-    /// Seen before, or too old to tell.
+    /// Seen before, or too old to tell; a hello no newer than one that was answered.
     #[error("replay")]
     Replay = 5,
     /// By a life of the peer that is over.
@@ -95,7 +96,7 @@ pub enum Refused {
     /// A hello: answered, and nothing else.
     #[error("hello")]
     Hello = 9,
-    /// More hellos, or datagrams for a life that is over, than are answered.
+    /// More hellos, or datagrams for or of a life that is not known, in this peer's name than are opened.
     #[error("rate")]
     Rate = 10,
 }

@@ -14,9 +14,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use detector_common::bucket;
-use detector_common::word::Word;
-
+use super::limit::{Attempt, Limit};
 use super::pending::{Pending, REPEAT, REPEAT_MAX};
 use super::plaintext::{Content, Plaintext};
 use super::window::{Ack, Window};
@@ -73,9 +71,9 @@ pub(super) struct Channel {
     wished: bool,
     hello_due: Instant,
     hello_interval: Duration,
-    /// Answers to hellos and to what is for a life of ours that is over: whoever replays such datagrams gets no more
-    /// back than was sent, and no more than a peer's echoes.
-    answers: Word,
+    limit: Limit,
+    /// The newest hello that was answered: its sender's life, and its counter.
+    answered: Option<(u64, u64)>,
     ack_due: Instant,
 }
 
@@ -101,7 +99,8 @@ impl Channel {
             wished: false,
             hello_due: Instant(0),
             hello_interval: REPEAT,
-            answers: Word::default(),
+            limit: Limit::default(),
+            answered: None,
             ack_due: Instant::NEVER,
         }
     }
@@ -158,6 +157,9 @@ impl Channel {
         let key = if let Some(life) = known {
             &life.opening
         } else {
+            if !self.limit.allows(Attempt::NewLife, now) {
+                return Err(Refused::Rate);
+            }
             derived = self.opening_key(header.sender_incarnation, self.incarnation);
             &derived
         };
@@ -197,19 +199,25 @@ impl Channel {
         out: &mut Vec<Transmit>,
     ) -> Refused {
         let hello = header.receiver_incarnation == 0;
-        let refused = if hello {
-            Refused::Hello
+        let (attempt, refused) = if hello {
+            (Attempt::Hello, Refused::Hello)
         } else {
-            Refused::Incarnation
+            (Attempt::OldLife, Refused::Incarnation)
         };
+        // A repeated hello has a counter of its own: what is no newer is a copy, and costs nothing.
+        let answered = |(life, counter)| life == header.sender_incarnation && header.counter <= counter;
+        if hello && self.answered.is_some_and(answered) {
+            return Refused::Replay;
+        }
+        if !self.limit.allows(attempt, now) {
+            return Refused::Rate;
+        }
         let key = self.opening_key(header.sender_incarnation, header.receiver_incarnation);
         if open(&key, header, sealed).is_none() {
             return Refused::Tag;
         }
-        if !bucket::take(&self.answers, now.0, false) {
-            return Refused::Rate;
-        }
         if hello {
+            self.answered = Some((header.sender_incarnation, header.counter));
             let key = self.sealing_key(header.sender_incarnation);
             let ack = Ack {
                 highest: header.counter,

@@ -28,7 +28,8 @@ fn no_datagram_is_accepted_twice() {
             >= 3
     );
     assert_eq!(pair.got, before);
-    assert_eq!(pair.ends[1].counts().refused(Refused::Replay), 2);
+    // The hello and both messages.
+    assert_eq!(pair.ends[1].counts().refused(Refused::Replay), 3);
     pair.assert_whole();
 }
 
@@ -94,20 +95,95 @@ fn a_replayed_hello_changes_nothing() {
     assert_eq!(pair.subjects(1).last(), Some(&3));
 }
 
+/// A hello of B's life 200 under this counter, as whoever recorded it has it.
+fn old_hello(counter: u64) -> Vec<u8> {
+    sealed_by_b(200, 0, counter)
+}
+
+fn sealed_by_b(life: u64, ours: u64, counter: u64) -> Vec<u8> {
+    let header = Header {
+        sender: B,
+        receiver: A,
+        sender_incarnation: life,
+        receiver_incarnation: ours,
+        counter,
+    };
+    seal(&SECRET.sealing_key(B, life, ours), &header, &[0; 25]).unwrap()
+}
+
+/// Forged in B's name: nobody without the key can tell.
+fn forged_by_b(life: u64, ours: u64, counter: u64) -> Vec<u8> {
+    let mut datagram = sealed_by_b(life, ours, counter);
+    *datagram.last_mut().unwrap() ^= 1;
+    datagram
+}
+
 #[test]
 fn a_flood_of_old_hellos_gets_few_answers_and_does_not_keep_a_new_life_out() {
     let mut pair = Pair::new();
-    let now = pair.now;
-    pair.ends[1].connect(A, now);
-    let hello = pair.transmits().remove(0).1;
-    for _ in 0..1_000 {
-        pair.deliver(0, &hello).unwrap_err();
+    for counter in 1..=1_000 {
+        pair.deliver(0, &old_hello(counter)).unwrap_err();
     }
-    assert!(pair.transmits().len() <= 201);
-    assert!(pair.ends[0].counts().refused(Refused::Rate) >= 799);
+    assert!(pair.transmits().len() <= 16);
+    assert_eq!(pair.ends[0].counts().refused(Refused::Rate), 984);
     pair.restart(1, 201);
     pair.run(ms(50), || false);
     pair.assert_whole();
+}
+
+#[test]
+fn a_hello_is_answered_once() {
+    let mut pair = Pair::new();
+    let hellos: Vec<Vec<u8>> = (1..=3).map(old_hello).collect();
+    assert_eq!(pair.deliver(0, &hellos[1]), Err(Refused::Hello));
+    for hello in &hellos[..2] {
+        assert_eq!(pair.deliver(0, hello), Err(Refused::Replay));
+    }
+    assert_eq!(pair.deliver(0, &hellos[2]), Err(Refused::Hello));
+    assert_eq!(pair.transmits().len(), 2);
+    // A life is known by its hellos, not by their counters.
+    assert_eq!(pair.deliver(0, &sealed_by_b(201, 0, 1)), Err(Refused::Hello));
+}
+
+/// What is forged costs a key and an opening: no more of them than a peer that is there could need. Each way is counted
+/// by itself, and what an adopted life says is not counted at all.
+#[test]
+fn what_is_forged_in_a_members_name_is_opened_a_few_times_only() {
+    for (life, ours) in [(200, 0), (200, 99), (201, 100)] {
+        let mut pair = Pair::new();
+        pair.assert_whole();
+        let before = *pair.ends[0].counts();
+        for counter in 1_000..2_000 {
+            pair.deliver(0, &forged_by_b(life, ours, counter)).unwrap_err();
+        }
+        let refused = |cause| pair.ends[0].counts().refused(cause) - before.refused(cause);
+        assert_eq!(
+            (refused(Refused::Tag), refused(Refused::Rate)),
+            (16, 984),
+            "{life} → {ours}"
+        );
+        assert_eq!(pair.ends[0].counts().by_name()["refused_rate"], 984);
+        // The life that is adopted speaks on, without any time having passed.
+        pair.send(1, &hint(3), Delivery::Once);
+        let (to, bytes) = pair.transmits().remove(0);
+        pair.deliver(to, &bytes).unwrap();
+        assert_eq!(pair.subjects(0).last(), Some(&3));
+        // The other ways are open, and this one again after its interval.
+        for (other_life, other_ours) in [(200, 0), (200, 99), (201, 100)] {
+            let other = forged_by_b(other_life, other_ours, 5_000);
+            let expected = if (other_life, other_ours) == (life, ours) {
+                Refused::Rate
+            } else {
+                Refused::Tag
+            };
+            assert_eq!(pair.deliver(0, &other), Err(expected));
+        }
+        pair.now = pair.now + ms(21);
+        assert_eq!(
+            pair.deliver(0, &forged_by_b(life, ours, 6_000)),
+            Err(Refused::Tag)
+        );
+    }
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod chance;
 mod delivery;
 mod hostile;
 mod pair;
+mod restart;
