@@ -15,9 +15,8 @@ use detector::local::farewell::farewell;
 use detector::local::systemd::{BUS_SOCKET, SYSTEMD_SOCKET, host_state};
 use detector::message::Farewell;
 use detector::realtime::agent::{AgentLoop, AgentSnapshot, FromAgent, ToAgent};
-use detector::realtime::mailbox::{AsyncInbox, Outbox, mailbox};
+use detector::realtime::mailbox::Outbox;
 use detector::realtime::socket::MeshSocket;
-use detector::realtime::thread;
 use detector::rings::Rings;
 use detector::roster::Roster;
 use detector::roster::source::Source;
@@ -31,6 +30,7 @@ use super::host::{Host, publish};
 use super::key::{self, Found, Keeper};
 use super::kubelet;
 use super::members::{Pairs, addresses};
+use super::thread::Thread;
 
 /// Messages that wait on either side of the real-time thread.
 const MAILBOX: usize = 256;
@@ -92,26 +92,23 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
     }
     let socket = MeshSocket::bind(common.port)
         .with_context(|| format!("port: UDP {} cannot be bound", common.port))?;
-    let (to_thread, inbox) = mailbox::<ToAgent>(MAILBOX)?;
-    let (outbox, from_thread) = mailbox::<FromAgent>(MAILBOX)?;
     let agent = Agent::new(own, boot, incarnation, common.port, common.profile, clock::now());
-    let parts = AgentLoop {
-        agent,
-        datapath,
-        me: (own, boot),
-        socket,
-        inbox,
-        outbox,
-    };
-    let running = thread::start("mesh", common.realtime, move |scheduling| {
-        tracing::info!(%scheduling, "the probing thread runs");
-        parts.run(&scheduling)
+    let mut thread = Thread::start("mesh", common.realtime, MAILBOX, |inbox, outbox| {
+        let parts = AgentLoop {
+            agent,
+            datapath,
+            me: (own, boot),
+            socket,
+            inbox,
+            outbox,
+        };
+        move |scheduling| parts.run(scheduling)
     })?;
 
     let mut desk = Desk {
         own,
         port: common.port,
-        thread: to_thread,
+        thread: thread.inbox().clone(),
         pairs: keeper.key().cloned().map(Pairs::new),
         health: 0,
         keeper,
@@ -124,7 +121,6 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
     if let Some(copy) = host.copy.take() {
         desk.handle_roster(&copy);
     }
-    let mut from_thread = AsyncInbox::new(from_thread)?;
     let listener = status::bind(&common.status_socket)
         .with_context(|| format!("status-socket: {}", common.status_socket.display()))?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -140,10 +136,10 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
             _ = terminate.recv() => desk.leave(said_by_host().await),
             _ = interrupt.recv() => desk.leave(said_by_host().await),
             // 2. What the thread says.
-            message = from_thread.next() => {
+            message = thread.next() => {
                 let message = match message {
                     Ok(message) => message,
-                    Err(error) => return Err(super::thread_ended(running, error)),
+                    Err(error) => return Err(thread.silent(error)),
                 };
                 if let FromAgent::Unheard(boot) = message {
                     host.say_alive(boot);
@@ -182,10 +178,7 @@ async fn agent(config: AgentConfig) -> anyhow::Result<()> {
             },
         }
     }
-    let ended = running
-        .join()
-        .map_err(|_| anyhow::anyhow!("the probing thread panicked"))?;
-    ended.context("the mesh socket")
+    thread.end()
 }
 
 async fn said_by_host() -> Farewell {

@@ -8,9 +8,9 @@ pub(crate) mod kubelet;
 pub(crate) mod members;
 pub(crate) mod steward;
 pub(crate) mod table;
+pub(crate) mod thread;
 
-use std::io::{ErrorKind, IsTerminal, Write};
-use std::thread::JoinHandle;
+use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use detector::cli::config::Common;
@@ -47,19 +47,6 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("tokio")
-}
-
-/// Why the real-time thread is heard no more: without it this process is worse than none, as what it said last would
-/// stand for ever.
-pub(crate) fn thread_ended(running: JoinHandle<std::io::Result<()>>, error: std::io::Error) -> anyhow::Error {
-    if error.kind() != ErrorKind::BrokenPipe {
-        return anyhow::Error::new(error).context("the real-time thread cannot be heard");
-    }
-    match running.join() {
-        Err(_) => anyhow::anyhow!("the real-time thread panicked"),
-        Ok(Err(error)) => anyhow::Error::new(error).context("the mesh socket"),
-        Ok(Ok(())) => anyhow::anyhow!("the real-time thread ended by itself"),
-    }
 }
 
 /// Logs, and memory that is not swapped out under the real-time thread.

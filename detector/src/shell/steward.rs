@@ -11,10 +11,9 @@ use detector::keys::HostKey;
 use detector::kube::agent::AgentApi;
 use detector::kube::client::Servers;
 use detector::kube::steward::{Heard, Identity, Surroundings};
-use detector::realtime::mailbox::{AsyncInbox, Outbox, mailbox};
+use detector::realtime::mailbox::Outbox;
 use detector::realtime::socket::MeshSocket;
 use detector::realtime::steward::{FromSteward, StewardLoop, ToSteward};
-use detector::realtime::thread;
 use detector::roster::source::Source;
 use detector::roster::{Roster, StewardEntry};
 use detector::status::{self, Question};
@@ -25,6 +24,7 @@ use tokio::sync::mpsc;
 
 use super::fixed;
 use super::members::Pairs;
+use super::thread::Thread;
 
 /// Messages that wait on either side of the real-time thread: a verdict on each of 1,000 members, twice.
 const MAILBOX: usize = 2_048;
@@ -43,25 +43,21 @@ async fn steward(config: StewardConfig) -> anyhow::Result<()> {
 
     let socket = MeshSocket::bind(config.steward_port)
         .with_context(|| format!("steward-port: UDP {} cannot be bound", config.steward_port))?;
-    let (to_thread, inbox) = mailbox::<ToSteward>(MAILBOX)?;
-    let (outbox, from_thread) = mailbox::<FromSteward>(MAILBOX)?;
-    let machine = Steward::new(own, clock::random()?, common.port, common.profile, clock::now());
-    let parts = StewardLoop {
-        steward: machine,
-        socket,
-        inbox,
-        outbox,
-    };
-    let running = thread::start("judge", common.realtime, move |scheduling| {
-        tracing::info!(%scheduling, "the judging thread runs");
-        parts.run(&scheduling)
+    let steward = Steward::new(own, clock::random()?, common.port, common.profile, clock::now());
+    let mut thread = Thread::start("judge", common.realtime, MAILBOX, |inbox, outbox| {
+        let parts = StewardLoop {
+            steward,
+            socket,
+            inbox,
+            outbox,
+        };
+        move |scheduling| parts.run(scheduling)
     })?;
-    let mut from_thread = AsyncInbox::new(from_thread)?;
 
     let office = Office {
         own,
         port: common.port,
-        thread: to_thread.clone(),
+        thread: thread.inbox().clone(),
         pairs: Pairs::new(key),
         incidents: state.incidents(),
     };
@@ -105,8 +101,8 @@ async fn steward(config: StewardConfig) -> anyhow::Result<()> {
                 anyhow::bail!("the remedy ended by itself");
             }
             // 2. Verdicts: where the remedy is slow they wait here, and those that find the mailbox full are counted.
-            message = from_thread.next() => match message {
-                Err(error) => return Err(super::thread_ended(running, error)),
+            message = thread.next() => match message {
+                Err(error) => return Err(thread.silent(error)),
                 Ok(FromSteward::Judged(judgement)) => _ = heard.send(Heard::Judgement(*judgement)).await,
                 Ok(FromSteward::Fellow(fellow)) => _ = heard.send(Heard::Steward(fellow)).await,
                 Ok(FromSteward::SocketFault(error)) => {
@@ -123,7 +119,7 @@ async fn steward(config: StewardConfig) -> anyhow::Result<()> {
             asked = status::next(&listener) => match asked? {
                 (Question::Status, stream) => {
                     waiting.push(stream);
-                    to_thread.post(ToSteward::Status);
+                    thread.inbox().post(ToSteward::Status);
                 }
                 (Question::Leave, stream) => {
                     status::answer(stream, "{}").await;
@@ -132,11 +128,8 @@ async fn steward(config: StewardConfig) -> anyhow::Result<()> {
             },
         }
     }
-    to_thread.post(ToSteward::Stop);
-    let ended = running
-        .join()
-        .map_err(|_| anyhow::anyhow!("the judging thread panicked"))?;
-    ended.context("the mesh socket")
+    thread.inbox().post(ToSteward::Stop);
+    thread.end()
 }
 
 /// The own entry in the roster, its key, and the API where there is one.
