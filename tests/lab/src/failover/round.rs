@@ -1,5 +1,6 @@
 //! One round: load, a cut, what follows, and the way back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -83,15 +84,10 @@ impl<'a> Round<'a> {
             watcher,
             began: Moment::now(),
         };
-        // The watcher has to know the slices and the pods of before.
         until(
-            "the watcher sees the victim's endpoints",
+            "the watcher sees every endpoint, the victim's too, and its pod",
             Duration::from_secs(20),
-            || {
-                Ok(round.watcher.seen().iter().any(|sighting| {
-                matches!(&sighting.what, What::Slice { ready, .. } if ready.contains_key(victim))
-            }))
-            },
+            || Ok(knows_all(&round.watcher.seen(), victim)),
         )?;
         Ok(round)
     }
@@ -142,6 +138,21 @@ impl<'a> Round<'a> {
             seen,
         })
     }
+}
+
+/// Whether the slices have an endpoint on the victim, and for each of their endpoints a Ready pod was seen: one that is
+/// seen only after the cut would count as created by it.
+fn knows_all(seen: &[Sighting], victim: &str) -> bool {
+    let (mut slices, mut pods) = (BTreeMap::new(), BTreeSet::new());
+    for sighting in seen {
+        match &sighting.what {
+            What::Slice { name, ready } => _ = slices.insert(name, ready),
+            What::Pod(pod) if pod.ready => _ = pods.insert(&pod.uid),
+            _ => {}
+        }
+    }
+    let endpoints: usize = slices.values().flat_map(|ready| ready.values()).sum();
+    slices.values().any(|ready| ready.contains_key(victim)) && pods.len() >= endpoints
 }
 
 /// Boots the victim, and waits until the stewards have undone what they did: gives the ms from the boot to that.
@@ -247,4 +258,36 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> Result<bool
         std::thread::sleep(PACE);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sightings::PodSeen;
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_has_not_seen_each_endpoints_pod_knows_too_little() {
+        let sighting = |what| Sighting {
+            at: Moment::now(),
+            what,
+        };
+        let pod = |uid: &str| {
+            sighting(What::Pod(PodSeen {
+                uid: uid.to_owned(),
+                name: uid.to_owned(),
+                node: Some("node-1".to_owned()),
+                ready: true,
+                leaving: false,
+            }))
+        };
+        let slice = sighting(What::Slice {
+            name: "s".to_owned(),
+            ready: BTreeMap::from([("node-1".to_owned(), 1), ("node-2".to_owned(), 1)]),
+        });
+        let mut seen = vec![slice, pod("a"), pod("a")];
+        assert!(!knows_all(&seen, "node-1"));
+        seen.push(pod("b"));
+        assert!(knows_all(&seen, "node-1"));
+        assert!(!knows_all(&seen, "node-3"));
+    }
 }
