@@ -291,7 +291,7 @@ pub(crate) fn add(report: &mut Report, name: &str, rounds: &[Timeline]) {
     } else {
         |round| round.verdict
     };
-    let fields: [(&str, Field); 8] = [
+    let fields: [(&str, Field); 9] = [
         ("verdict", verdict),
         ("tainted", |round| round.tainted),
         ("endpoints_first", |round| round.endpoints_first),
@@ -300,6 +300,8 @@ pub(crate) fn add(report: &mut Report, name: &str, rounds: &[Timeline]) {
         ("created", |round| round.created),
         ("scheduled", |round| round.scheduled),
         ("ready", |round| round.ready),
+        // The share of scheduler, kubelet and container runtime, whoever made them start.
+        ("ready_after_created", |round| Some(round.ready? - round.created?)),
     ];
     for (field, of) in fields {
         report.add(format!("{name}/{field}"), rounds.iter().filter_map(of).collect());
