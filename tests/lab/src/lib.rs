@@ -24,7 +24,7 @@ pub mod mounts;
 pub mod netns;
 mod power;
 pub mod process;
-mod processes;
+pub mod processes;
 pub mod progress;
 pub mod requirements;
 mod service;

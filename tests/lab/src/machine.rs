@@ -111,23 +111,6 @@ impl Machine {
         Ok(stopped)
     }
 
-    /// Kills the host's processes that run a program (by its file's name) in a role: the word behind it on the command
-    /// line, which a script's interpreter may precede.
-    pub(crate) fn kill(&self, program: &str, role: &str) -> Result<usize> {
-        let is_it = |pair: &[String]| match pair {
-            [first, second] => Path::new(first).ends_with(program) && second == role,
-            _ => false,
-        };
-        let mut killed = 0;
-        for pid in processes::tree(self.init())? {
-            if processes::command_line(pid).windows(2).any(is_it) {
-                kill_process(pid, Signal::KILL)?;
-                killed += 1;
-            }
-        }
-        Ok(killed)
-    }
-
     /// Lets its init read the list of services again.
     pub(crate) fn reload(&self) -> Result<()> {
         Ok(kill_process(self.pid()?, Signal::HUP)?)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::Result;
 use rustix::process::{Pid, Signal, kill_process};
@@ -51,6 +52,26 @@ pub(crate) fn signal_tree(root: u32, signal: Signal) -> Result<usize> {
             done.push(pid);
         }
     }
+}
+
+/// Signals those of a tree that run a program (by its file's name) in a role: the word behind it on the command line,
+/// which a script's interpreter may precede. Gives their number.
+///
+/// # Errors
+/// When the processes cannot be listed, or one of them is gone before its signal.
+pub fn signal_role(root: u32, program: &str, role: &str, signal: Signal) -> Result<usize> {
+    let is_it = |pair: &[String]| match pair {
+        [first, second] => Path::new(first).ends_with(program) && second == role,
+        _ => false,
+    };
+    let mut signalled = 0;
+    for pid in tree(root)? {
+        if command_line(pid).windows(2).any(is_it) {
+            kill_process(pid, signal)?;
+            signalled += 1;
+        }
+    }
+    Ok(signalled)
 }
 
 /// The words of a process's command line; none when it is gone.

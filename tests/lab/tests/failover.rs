@@ -1,6 +1,6 @@
 //! The whole way on a real control plane: real agents and stewards, a node whose power is cut, its pods elsewhere, and its
-//! return; first in `observe`, which must write none of it, then in `enforce`. What is checked is order and outcome, from the
-//! incident records; the times are printed.
+//! return; first in `observe`, which must write none of it, then in `enforce`; then a kubelet that hangs. What is checked is
+//! order and outcome, from the incident records; the times are printed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,15 +9,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use detector::incident::{Entry, Step, Write};
+use detector::names::DEGRADED_TAINT;
+use detector::profile::{DEGRADED_TAINT_AFTER, DEGRADED_UNTAINT_AFTER};
 use detector_lab::audit::Comparison;
 use detector_lab::detector::NAMESPACE;
 use detector_lab::failover::round::{Found, heal, until};
 use detector_lab::failover::sightings::What;
 use detector_lab::failover::{Goal, Round, await_alive};
 use detector_lab::lab::{Lab, Launcher};
+use detector_lab::moment::Moment;
 use detector_lab::options::{DetectorOptions, Options};
+use detector_lab::processes::signal_role;
 use detector_lab::progress::Progress;
 use detector_lab::workload::{deploy_nginx, spread_nginx};
+use rustix::process::Signal;
 
 /// For each wait: a machine that is busy with something else may be slow, not wrong.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -117,9 +122,13 @@ fn check_common(found: &Found) -> Result<()> {
     check_order(&found.entries, &timeline.victim, timeline.pods)
 }
 
+fn taints(lab: &Lab, node: &str) -> Result<String> {
+    lab.kubectl(&["get", "node", node, "-o", "jsonpath={.spec.taints[*].key}"])
+}
+
 /// What is written about a node, in one line.
 fn traces(lab: &Lab, node: &str) -> Result<String> {
-    let taints = lab.kubectl(&["get", "node", node, "-o", "jsonpath={.spec.taints[*].key}"])?;
+    let taints = taints(lab, node)?;
     // `observe` makes none.
     let map = "node-failure-detector-ledger";
     let ledger = lab.kubectl(&[
@@ -217,6 +226,52 @@ fn enforce(lab: &Lab) -> Result<()> {
     await_alive(lab, LIMIT)
 }
 
+/// A kubelet that hangs on a node whose kernel answers: after a while no new pods, and nothing else, until it is back.
+fn kubelet_down(lab: &Lab) -> Result<()> {
+    let victim = "node-2";
+    let hosts = lab.state()?.hosts;
+    let host = hosts.iter().find(|host| host.name == victim);
+    let init = host.context("no such host")?.init;
+    let signal = |signal| signal_role(init, "control-plane", "kubelet", signal);
+    let is_tainted = || -> Result<bool> { Ok(taints(lab, victim)?.contains(DEGRADED_TAINT)) };
+    let pods = || {
+        let selector = format!("--field-selector=spec.nodeName={victim}");
+        let path = "jsonpath={range .items[*]}{.metadata.uid}={.metadata.deletionTimestamp} {end}";
+        lab.kubectl(&["get", "pods", "-A", &selector, "-o", path])
+    };
+    let before = pods()?;
+
+    ensure!(signal(Signal::STOP)? == 1, "one kubelet");
+    let stopped = Moment::now();
+    until("it is tainted", LIMIT, is_tainted)?;
+    let tainted = Moment::now().ms_since(stopped);
+    ensure!(
+        tainted >= DEGRADED_TAINT_AFTER.as_secs_f64() * 1e3,
+        "tainted after {tainted:.0} ms"
+    );
+    let after = pods()?;
+    ensure!(after == before, "its pods were {before}, and are {after}");
+
+    ensure!(signal(Signal::CONT)? == 1, "one kubelet");
+    let back = Moment::now();
+    until("the taint is gone", LIMIT, || Ok(!is_tainted()?))?;
+    let untainted = Moment::now().ms_since(back);
+    ensure!(
+        untainted >= DEGRADED_UNTAINT_AFTER.as_secs_f64() * 1e3,
+        "untainted after {untainted:.0} ms"
+    );
+    eprintln!("kubelet down: tainted after {tainted:.0} ms, untainted {untainted:.0} ms after its return");
+    let of_it = format!("--field-selector=involvedObject.name={victim}");
+    let events = lab.kubectl(&["get", "events", &of_it, "-o", "jsonpath={.items[*].reason}"])?;
+    for reason in ["NodeDegraded", "NodeTainted", "NodeUntainted"] {
+        ensure!(
+            events.split_whitespace().any(|event| event == reason),
+            "no {reason}: {events}"
+        );
+    }
+    await_alive(lab, LIMIT)
+}
+
 /// What the roles grant is what was used.
 fn rights(lab: &Lab) -> Result<()> {
     let log = fs::read_to_string(lab.layout().audit_log(1))?;
@@ -268,6 +323,7 @@ fn a_dead_nodes_pods_run_elsewhere_where_it_is_enforced_and_nothing_is_touched_w
     lab.apply(CLAIMING)?;
     await_alive(&lab, LIMIT)?;
     enforce(&lab)?;
+    kubelet_down(&lab)?;
     rights(&lab)?;
     lab.down()
 }

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{Supervisor, Wake};
@@ -11,7 +12,7 @@ use crate::control::{self, HostState, Request, State};
 use crate::machine::{Machine, Power};
 use crate::options::DetectorOptions;
 use crate::topology::Host;
-use crate::{cgroup, detector};
+use crate::{cgroup, detector, processes};
 
 impl Supervisor {
     /// Answers requests until the lab is to end.
@@ -53,8 +54,9 @@ impl Supervisor {
                 Ok(json!(machine.pause(false)?))
             }
             Request::KillAgent(name) => {
-                let machine = self.machine(name, Power::On)?;
-                Ok(json!(machine.kill("detector", "agent")?))
+                let init = self.machine(name, Power::On)?.init();
+                let killed = processes::signal_role(init, "detector", "agent", Signal::KILL)?;
+                Ok(json!(killed))
             }
             Request::Detector(options) => self.reconfigure(options),
             Request::ProxyMinSync(ms) => {
