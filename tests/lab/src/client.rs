@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -50,6 +51,8 @@ pub struct Request {
     pub took_ms: f64,
     /// Whom it asked.
     pub target: SocketAddr,
+    /// Its source port. A node translates what comes from the port of an earlier request, for a while, as it did that one.
+    pub port: u16,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -182,17 +185,46 @@ fn send(targets: &Mutex<Vec<SocketAddr>>, stop: &AtomicBool) -> Result<Vec<Reque
 
 async fn ask(target: SocketAddr) -> Request {
     let (started, clock) = (Moment::now(), Instant::now());
-    let outcome = match timeout(LIMIT, get(target)).await {
-        Err(_) => Outcome::TimedOut,
-        Ok(Ok(answer)) if is_ok(&answer) => Outcome::Answered,
-        Ok(_) => Outcome::Failed,
+    let (outcome, port) = match Connection::new() {
+        Err(_) => (Outcome::Failed, 0),
+        Ok(connection) => {
+            let outcome = match timeout(LIMIT, get(connection.socket, target)).await {
+                Err(_) => Outcome::TimedOut,
+                Ok(Ok(answer)) if is_ok(&answer) => Outcome::Answered,
+                Ok(_) => Outcome::Failed,
+            };
+            (outcome, port_of(&connection.same))
+        }
     };
     Request {
         started,
         took_ms: clock.elapsed().as_secs_f64() * 1e3,
         target,
+        port,
         outcome,
     }
+}
+
+/// A socket that is going to be connected, and a second descriptor of it: a connection that does not come about leaves
+/// nothing else to ask for its port.
+struct Connection {
+    socket: TcpSocket,
+    same: OwnedFd,
+}
+
+impl Connection {
+    fn new() -> std::io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        let same = socket.as_fd().try_clone_to_owned()?;
+        Ok(Self { socket, same })
+    }
+}
+
+/// 0 where it has none yet.
+fn port_of(socket: &OwnedFd) -> u16 {
+    let address = rustix::net::getsockname(socket).ok();
+    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+    address.map_or(0, |address| address.port())
 }
 
 /// Asks a target until every one of so many pods has answered through it, as its proxy knows them only then.
@@ -204,14 +236,14 @@ pub fn await_pods(namespace: &Namespace, target: SocketAddr, count: usize, limit
         let mut seen = BTreeSet::new();
         let deadline = Instant::now() + limit;
         while seen.len() < count && Instant::now() < deadline {
-            match timeout(LIMIT, get(target)).await {
+            match timeout(LIMIT, get(TcpSocket::new_v4()?, target)).await {
                 Ok(Ok(answer)) if is_ok(&answer) => drop(seen.insert(body(&answer))),
                 _ => tokio::time::sleep(PERIOD).await,
             }
         }
-        seen
+        anyhow::Ok(seen)
     };
-    let seen = namespace.enter(|| anyhow::Ok(runtime()?.block_on(asked)))??;
+    let seen = namespace.enter(|| runtime()?.block_on(asked))??;
     if seen.len() < count {
         bail!(
             "{target} answers for {} of {count} pods after {} s: {seen:?}",
@@ -222,8 +254,8 @@ pub fn await_pods(namespace: &Namespace, target: SocketAddr, count: usize, limit
     Ok(())
 }
 
-async fn get(target: SocketAddr) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(target).await?;
+async fn get(socket: TcpSocket, target: SocketAddr) -> std::io::Result<Vec<u8>> {
+    let mut stream = socket.connect(target).await?;
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")
         .await?;
@@ -258,6 +290,7 @@ mod tests {
             started,
             took_ms,
             target: SocketAddr::from(([10, 0, 0, 1], 80)),
+            port: 1,
             outcome,
         }
     }

@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::sharp::{self, Cuts};
+use crate::client::Request;
 use crate::failover::round::{Found, Goal, Round, await_alive, heal};
 use crate::failover::timeline::Timeline;
 use crate::lab::{Lab, Launcher};
@@ -153,10 +154,14 @@ impl Arena<'_> {
         let found = round.cut(goal, limit)?;
         self.false_verdicts += found.timeline.false_verdicts;
         eprintln!("{:>3} {}", self.cuts, line(&found));
-        for request in &found.late {
+        for (request, before) in &found.late {
+            let began = |request: &Request| request.started.ms_since(found.cut.started);
+            let same_port = before.as_ref().map_or_else(String::new, |before| {
+                format!(", from the port of one that failed at {:.0} ms", began(before))
+            });
             eprintln!(
-                "    began {:.0} ms after the cut, to {}: {:?} after {:.0} ms",
-                request.started.ms_since(found.cut.started),
+                "    began {:.0} ms after the cut, to {}: {:?} after {:.0} ms{same_port}",
+                began(request),
                 request.target,
                 request.outcome,
                 request.took_ms

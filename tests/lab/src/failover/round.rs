@@ -28,6 +28,9 @@ const PACE: Duration = Duration::from_millis(25);
 const TAIL: Duration = Duration::from_millis(1_500);
 /// In ms from the cut: no request that begins later should fail because of it.
 pub const LATE_MS: f64 = 350.0;
+/// kube-proxy's default `minSyncPeriod`, and what its last sync takes: it waits for nothing any more when its Service has
+/// not changed for so long, and a change is carried out at once.
+const PROXY_IDLE: Duration = Duration::from_millis(1_500);
 /// nginx's label and Service.
 const APP: &str = "nginx";
 
@@ -61,14 +64,16 @@ pub struct Found {
     pub timeline: Timeline,
     /// What stewards recorded since the round began.
     pub entries: Vec<detector::incident::Entry>,
-    /// Requests that began later than [`LATE_MS`] after the cut, and failed: they need an explanation.
-    pub late: Vec<Request>,
+    /// Requests that began later than [`LATE_MS`] after the cut, and failed: they need an explanation. With each the
+    /// failed request before that came from the same port.
+    pub late: Vec<(Request, Option<Request>)>,
     /// What the watcher saw.
     pub seen: Vec<Sighting>,
 }
 
 impl<'a> Round<'a> {
-    /// Starts a watcher, and a client that sends to the nodes that will live.
+    /// Starts a watcher, and a client that sends to the nodes that will live; waits until the proxies of an idle cluster
+    /// wait for nothing.
     ///
     /// # Errors
     /// When the victim has no pod, or the watcher sees nothing.
@@ -89,6 +94,17 @@ impl<'a> Round<'a> {
             Duration::from_secs(20),
             || Ok(knows_all(&round.watcher.seen(), victim)),
         )?;
+        until("no endpoint changes", Duration::from_secs(60), || {
+            let seen = round.watcher.seen();
+            let slices = seen
+                .iter()
+                .filter(|sighting| matches!(sighting.what, What::Slice { .. }));
+            let last = slices.map(|sighting| sighting.at.monotonic_ns).max();
+            let idle = Moment::now()
+                .monotonic_ns
+                .saturating_sub(last.unwrap_or_default());
+            Ok(u128::from(idle) >= PROXY_IDLE.as_nanos())
+        })?;
         Ok(round)
     }
 
@@ -130,11 +146,23 @@ impl<'a> Round<'a> {
         let is_late = |request: &Request| {
             request.started.ms_since(cut.started) > LATE_MS && request.outcome != Outcome::Answered
         };
+        let before = |late: &Request| {
+            requests
+                .iter()
+                .rev()
+                .filter(|request| request.started.monotonic_ns < late.started.monotonic_ns)
+                .find(|request| {
+                    (request.port, request.target) == (late.port, late.target)
+                        && request.outcome != Outcome::Answered
+                })
+                .copied()
+        };
+        let late = requests.iter().filter(|request| is_late(request));
         Ok(Found {
             cut,
             timeline,
             entries,
-            late: requests.into_iter().filter(is_late).collect(),
+            late: late.map(|request| (*request, before(request))).collect(),
             seen,
         })
     }
