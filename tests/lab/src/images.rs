@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use crate::cache::{Cache, Key, hex};
+use crate::libraries::libraries;
 use crate::progress::Progress;
 use crate::{process, requirements};
 
@@ -104,29 +105,6 @@ fn download(package: &str, folder: &Path) -> Result<()> {
         .arg(folder);
     process::output(&mut unpack, Duration::from_secs(60))?;
     Ok(())
-}
-
-/// The files that the dynamic loader would load for a program, the loader itself included; none for a static one.
-fn libraries(program: &Path) -> Result<BTreeSet<String>> {
-    let listed = process::output(Command::new("ldd").arg(program), Duration::from_secs(20));
-    let listed = match listed {
-        Err(error) if format!("{error:#}").contains("not a dynamic executable") => return Ok(BTreeSet::new()),
-        listed => listed?,
-    };
-    if let Some(line) = listed.lines().find(|line| line.contains("not found")) {
-        bail!(
-            "{} needs a library that is not installed: {}",
-            program.display(),
-            line.trim()
-        );
-    }
-    // "libz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x…)", "/lib64/ld-linux-x86-64.so.2 (0x…)"
-    let path = |line: &str| {
-        line.split_whitespace()
-            .find(|word| word.starts_with('/'))
-            .map(str::to_owned)
-    };
-    Ok(listed.lines().filter_map(path).collect())
 }
 
 /// One layer of an image.

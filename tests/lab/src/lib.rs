@@ -18,6 +18,7 @@ pub mod certificates;
 mod cgroup;
 mod incidents;
 pub mod kubeconfig;
+pub mod libraries;
 mod link;
 pub mod moment;
 pub mod mounts;
@@ -29,6 +30,7 @@ pub mod progress;
 pub mod requirements;
 mod service;
 mod signals;
+pub mod skip;
 mod sweeper;
 
 // The echo's labs.

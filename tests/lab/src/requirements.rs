@@ -77,7 +77,8 @@ pub fn busybox() -> Result<PathBuf> {
 }
 
 /// A program's path.
-fn find(name: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
     PATH.split(':')
         .map(|folder| Path::new(folder).join(name))
         .find(|path| path.is_file())
