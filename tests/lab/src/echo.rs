@@ -1,5 +1,6 @@
 //! Both ends of an echo for tests: a host that answers in a process of its own, and one who asks.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,10 @@ use crate::process::Running;
 
 /// The port of these tests.
 pub const PORT: u16 = 273;
+
+/// How long one waits for what should not come, and for what should.
+const QUIET: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A host of these tests: everything that `echo_host` must know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,6 +131,8 @@ pub struct Asker {
     subject: u64,
     to: SocketAddr,
     sequence: u64,
+    /// Questions that nobody waits for any more.
+    given_up: BTreeSet<u64>,
 }
 
 impl Asker {
@@ -139,7 +146,7 @@ impl Asker {
         (subject, to): (u64, IpAddr),
     ) -> Result<Self> {
         let socket = namespace.enter(|| UdpSocket::bind((from, PORT)))??;
-        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+        socket.set_read_timeout(Some(QUIET))?;
         let to = SocketAddr::new(to, PORT);
         Ok(Self {
             socket,
@@ -147,6 +154,7 @@ impl Asker {
             subject,
             to,
             sequence: 1 << 32,
+            given_up: BTreeSet::new(),
         })
     }
 
@@ -174,7 +182,18 @@ impl Asker {
         Ok(())
     }
 
-    /// The next datagram that comes within 200 ms.
+    /// The next datagram that comes within 5 s: whoever answers may be an ordinary process on a busy machine.
+    ///
+    /// # Errors
+    /// When the socket fails, or nothing comes.
+    pub fn await_datagram(&self) -> Result<Vec<u8>> {
+        self.socket.set_read_timeout(Some(PATIENCE))?;
+        let received = self.receive();
+        self.socket.set_read_timeout(Some(QUIET))?;
+        received?.context("no answer")
+    }
+
+    /// The next datagram that comes within 200 ms: for what should not come.
     ///
     /// # Errors
     /// When the socket fails.
@@ -201,22 +220,47 @@ impl Asker {
         }
     }
 
-    /// Asks once and gives the echo, checked to be authentic and of this question; anything else is an error.
+    /// Asks once and gives the echo that comes within 5 s, checked to be authentic and of this question.
+    ///
+    /// # Errors
+    /// When something else comes back, or nothing.
+    pub fn answered(&mut self) -> Result<Packet> {
+        self.socket.set_read_timeout(Some(PATIENCE))?;
+        let echo = self.ask();
+        self.socket.set_read_timeout(Some(QUIET))?;
+        echo?.context("no answer")
+    }
+
+    /// The same within 200 ms: for questions that may stay without an answer. The echo of an earlier one, which was given
+    /// up, is passed over.
     ///
     /// # Errors
     /// When something else comes back.
     pub fn ask(&mut self) -> Result<Option<Packet>> {
         let question = self.next_probe();
         self.send(question.as_bytes())?;
-        let Some(bytes) = self.receive()? else {
-            return Ok(None);
-        };
+        while let Some(bytes) = self.receive()? {
+            let echo = self.check(&bytes)?;
+            if self.given_up.remove(&echo.sequence.get()) {
+                continue;
+            }
+            ensure!(
+                (echo.sequence, echo.observer_time) == (question.sequence, question.observer_time),
+                "the echo of another question"
+            );
+            return Ok(Some(echo));
+        }
+        self.given_up.insert(question.sequence.get());
+        Ok(None)
+    }
+
+    fn check(&self, bytes: &[u8]) -> Result<Packet> {
         ensure!(
             bytes.len() <= SIZE,
             "a reply longer than its question: {} bytes",
             bytes.len()
         );
-        let echo = Packet::read_from_bytes(&bytes)
+        let echo = Packet::read_from_bytes(bytes)
             .ok()
             .context("a reply of another length")?;
         let key = pair_key(self.observer, self.subject);
@@ -225,11 +269,7 @@ impl Asker {
             echo.tag.get() == echo.expected_tag(key.key()),
             "a reply whose tag is wrong"
         );
-        ensure!(
-            (echo.sequence, echo.observer_time) == (question.sequence, question.observer_time),
-            "the echo of another question"
-        );
-        Ok(Some(echo))
+        Ok(echo)
     }
 
     /// Asks until there is an echo, for 10 seconds at most: neighbours must be found first.

@@ -9,4 +9,5 @@ mod carrier;
 mod fallback;
 mod net;
 mod pins;
+mod vlan;
 mod wire;

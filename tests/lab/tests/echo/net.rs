@@ -4,7 +4,9 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
+use detector::datapath::EchoMode;
 use detector_lab::echo::{Asker, Host, PORT};
 use detector_lab::mounts::{BPFFS, in_own_mounts};
 use detector_lab::netns::{Bridge, Namespace, add_address};
@@ -48,6 +50,31 @@ pub(crate) struct Net {
 /// Runs a test in a network and with mounts of its own.
 pub(crate) fn in_a_net(body: impl FnOnce(&Net) -> Result<()> + Send) -> Result<()> {
     in_own_mounts(|| body(&Net::create()?))
+}
+
+/// Why this kernel has no tcx (it came with 6.6), where it has none.
+pub(crate) fn no_tcx() -> Option<String> {
+    let queried = SchedClassifier::query_tcx("lo", TcAttachType::Ingress);
+    queried.err().map(|error| error.to_string())
+}
+
+/// The best way to echo that this kernel has.
+pub(crate) fn best() -> EchoMode {
+    if no_tcx().is_none() {
+        EchoMode::Tcx
+    } else {
+        EchoMode::Clsact
+    }
+}
+
+/// Whether a host says that its one interface has the best way there is; where that is not tcx, also why.
+pub(crate) fn ensure_best((mode, reason): (EchoMode, &str)) -> Result<()> {
+    let says = match best() {
+        EchoMode::Tcx => reason == "eth0 by tcx",
+        _ => reason.starts_with("eth0 by clsact ("),
+    };
+    ensure!(mode == best() && says, "{mode:?}: {reason}");
+    Ok(())
 }
 
 impl Net {
