@@ -1,4 +1,4 @@
-//! What the responder needs of a packet in flight: TC's socket buffer now, XDP's bare bytes later.
+//! What the responder needs of a packet in flight: TC's socket buffer, or XDP's bare bytes.
 
 use detector_common::packet::Packet;
 use zerocopy::{FromBytes, Immutable, IntoBytes};

@@ -10,7 +10,8 @@ pub(crate) const ETHER_IPV4: u16 = 0x0800;
 /// `ETH_P_IPV6`.
 pub(crate) const ETHER_IPV6: u16 = 0x86dd;
 
-const PROTOCOL_UDP: u8 = 17;
+/// `IPPROTO_UDP`.
+pub(crate) const PROTOCOL_UDP: u8 = 17;
 /// What an echo starts with: as far as Linux itself sends.
 const HOP_LIMIT: u8 = 64;
 const IPV4_NO_OPTIONS: u8 = 0x45;

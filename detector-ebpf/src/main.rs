@@ -1,13 +1,14 @@
 //! Kernel programs: the authenticated echo.
 //!
 //! ```text
-//!  interface ─▶ tc::echo ─▶ responder (over `Frame`) ─▶ detector_common::check ─▶ maps
-//!                  │            └ headers: there and back
-//!                  └▶ untouched: on to the next program · an echo noted: dropped · a probe: sent back
+//!  interface ─▶ xdp::echo_xdp (where asked for) ─▶ tc::echo ─▶ responder (over `Frame`) ─▶ detector_common::check ─▶ maps
+//!                                                     │            └ headers: there and back
+//!                                                     └▶ untouched: on to the next program · an echo noted: dropped
+//!                                                        · a probe: sent back
 //! ```
 //!
-//! The responder and the headers are plain functions over bytes, tested on the host; only `tc` and `maps` speak to
-//! the kernel. They are compiled for BPF, and looked at by clippy on the host (never linked there: aya-ebpf brings its
+//! The responder and the headers are plain functions over bytes, tested on the host; only `tc`, `xdp` and `maps`
+//! speak to the kernel. They are compiled for BPF, and looked at by clippy on the host (never linked there: aya-ebpf brings its
 //! own `memcpy`).
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(
@@ -27,6 +28,8 @@ mod responder;
 mod maps;
 #[cfg(any(target_arch = "bpf", clippy, doc))]
 mod tc;
+#[cfg(any(target_arch = "bpf", clippy, doc))]
+mod xdp;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -1,11 +1,16 @@
-//! The maps, pinned by name, and the tables that the checks see in them.
+//! The loader's constant; the maps, pinned by name, and the tables that the checks see in them.
 
+use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use detector_common::check::Tables;
 use detector_common::count::Count;
 use detector_common::state::{MAX_MEMBERS, Me, PeerKey, PeerState};
+
+/// The agents' port, set by the loader.
+#[unsafe(no_mangle)]
+pub(crate) static PORT: Global<u16> = Global::new(0);
 
 /// Who this node is.
 #[map]
@@ -28,7 +33,7 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::pinned(Count::LEN, 0);
 #[inline(always)]
 pub(crate) fn count(what: Count) {
     if let Some(counter) = COUNTERS.get_ptr_mut(what.index()) {
-        // SAFETY: the slot is this CPU's own, and programs do not preempt each other on one CPU at this hook.
+        // SAFETY: the slot is this CPU's own, and programs do not preempt each other on one CPU at these hooks.
         unsafe { *counter += 1 }
     }
 }

@@ -3,23 +3,19 @@
 use core::mem::MaybeUninit;
 use core::ptr;
 
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{bpf_csum_diff, bpf_ktime_get_ns, bpf_redirect, bpf_skb_load_bytes};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use aya_ebpf::{EbpfContext as _, Global};
 use detector_common::check::Refusal;
 use detector_common::count::Count;
 use detector_common::packet::Packet;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::frame::{Frame, Spoiled};
-use crate::maps::{Maps, count};
+use crate::maps::{Maps, PORT, count};
 use crate::responder::{Accepted, Rejected, handle};
-
-/// The agents' port, set by the loader.
-#[unsafe(no_mangle)]
-static PORT: Global<u16> = Global::new(0);
 
 /// Where locally generated control traffic goes first: 7 is `TC_PRIO_CONTROL`.
 const PRIORITY_CONTROL: u32 = 7;
@@ -51,7 +47,11 @@ pub(crate) fn echo(ctx: TcContext) -> i32 {
         }
         Err(Rejected::Refused(cause)) => {
             count(Count::Refused(cause));
-            after_refusal(cause)
+            if is_ours_to_drop(cause) {
+                TC_ACT_SHOT
+            } else {
+                TC_ACT_UNSPEC
+            }
         }
         Err(Rejected::Unsent) => {
             count(Count::Unsent);
@@ -69,11 +69,8 @@ fn try_echo(frame: &mut SocketBuffer) -> Result<Accepted, Rejected> {
 /// What is authentic is ours to drop. Anything else may belong to whoever uses the port behind this host, and goes on;
 /// the agent's socket refuses it once more, or knows better when these maps are behind its roster.
 #[inline(always)]
-const fn after_refusal(cause: Refusal) -> i32 {
-    match cause {
-        Refusal::Rate | Refusal::Stale => TC_ACT_SHOT,
-        _ => TC_ACT_UNSPEC,
-    }
+pub(crate) const fn is_ours_to_drop(cause: Refusal) -> bool {
+    matches!(cause, Refusal::Rate | Refusal::Stale)
 }
 
 struct SocketBuffer(TcContext);

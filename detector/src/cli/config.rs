@@ -169,6 +169,7 @@ impl AgentConfig {
         let choices = [
             ("auto", EchoChoice::Auto),
             ("tc", EchoChoice::Tc),
+            ("xdp", EchoChoice::Xdp),
             ("user", EchoChoice::User),
         ];
         Ok(Self {
@@ -259,7 +260,7 @@ mod tests {
         for (name, value, says) in [
             ("port", "0", "allowed: 1-65535"),
             ("profile", "wan2", "allowed: lan, fast"),
-            ("echo", "xdp", "allowed: auto, tc, user"),
+            ("echo", "clsact", "allowed: auto, tc, xdp, user"),
             ("node-name", "", "wanted: 1-253 characters"),
             ("state-dir", "here", "begins with /"),
             ("kubelet-healthz", "localhost", "IP:PORT, or off"),

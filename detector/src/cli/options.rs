@@ -104,7 +104,7 @@ pub const TABLE: &[Opt] = &[
         "echo",
         For::Agent,
         "auto",
-        "who answers probes: auto, tc (kernel) or user (this process)",
+        "who answers probes: auto, tc or xdp (kernel), or user (this process)",
     ),
     opt(
         "bpffs",

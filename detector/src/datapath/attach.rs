@@ -13,6 +13,7 @@ use aya::programs::{Link as _, LinkOrder, ProgramError, SchedClassifier, TcAttac
 
 use super::Error;
 use super::choice::{EchoChoice, EchoMode};
+use super::front::Places;
 use super::load::Kernel;
 use super::netlink::{Link, Netlink};
 
@@ -88,7 +89,8 @@ impl Hooks {
             link.is_err_and(|error| error.raw_os_error() == Some(ENODEV))
         };
         self.by_interface.retain(|interface, _| !is_gone(*interface));
-        for (interface, pin) in kernel.pins.links() {
+        let pins = kernel.pins.links().into_iter().chain(kernel.pins.xdp_links());
+        for (interface, pin) in pins {
             if is_gone(interface) {
                 // What stays is tried again the next time.
                 let _ = std::fs::remove_file(pin);
@@ -98,7 +100,7 @@ impl Hooks {
 
     fn attach(&mut self, kernel: &mut Kernel, choice: EchoChoice, interface: u32, link: Link) {
         let (mode, why) = match attach(kernel, choice, interface, &link) {
-            Ok(attached) => attached,
+            Ok(behind) => in_front(kernel, choice, interface, &link, behind),
             Err(error) => (EchoMode::User, Some(error.reason())),
         };
         self.by_interface.insert(
@@ -133,6 +135,33 @@ impl Hooks {
             }
         }
         text
+    }
+}
+
+/// XDP before the hook that was attached, where it is asked for; else what an earlier agent left of it is taken away.
+fn in_front(
+    kernel: &mut Kernel,
+    choice: EchoChoice,
+    interface: u32,
+    link: &Link,
+    behind: (EchoMode, Option<String>),
+) -> (EchoMode, Option<String>) {
+    let pinned = kernel.pins.xdp_links().into_iter();
+    let pinned = pinned.filter(|(of, _)| *of == interface).map(|(_, pin)| pin);
+    if choice != EchoChoice::Xdp {
+        for pin in pinned {
+            // What stays is tried again the next time.
+            let _ = std::fs::remove_file(pin);
+        }
+        return behind;
+    }
+    let places = Places {
+        pinned: pinned.collect(),
+        pin: kernel.pins.xdp_link(interface, kernel.port),
+    };
+    match kernel.front.attach(&kernel.maps, interface, link, &places) {
+        Ok(in_front) => in_front,
+        Err(why) => (behind.0, Some(format!("XDP: {why}"))),
     }
 }
 

@@ -4,8 +4,10 @@
 /// one with a slow echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EchoChoice {
-    /// The best way that works.
+    /// The best way that needs nobody's consent: TC, else the socket.
     Auto,
+    /// The kernel, before it makes socket buffers (XDP, native or generic), and at TC ingress behind.
+    Xdp,
     /// The kernel, at TC ingress (tcx, else clsact).
     Tc,
     /// The kernel, as a legacy filter even where tcx works: for tests of what older kernels do.
@@ -23,6 +25,10 @@ pub enum EchoMode {
     Clsact,
     /// By the kernel program, first at the interface's tcx hook.
     Tcx,
+    /// By the kernel program at the generic XDP hook, which any interface has.
+    XdpGeneric,
+    /// By the kernel program in the interface's driver.
+    XdpNative,
 }
 
 impl EchoMode {
@@ -33,6 +39,8 @@ impl EchoMode {
             Self::User => "user",
             Self::Clsact => "clsact",
             Self::Tcx => "tcx",
+            Self::XdpGeneric => "xdp-generic",
+            Self::XdpNative => "xdp",
         }
     }
 }

@@ -13,6 +13,8 @@ use super::pins::Pins;
 pub struct Removed {
     /// tcx links.
     pub links: usize,
+    /// XDP links.
+    pub xdp: usize,
     /// Legacy filters, in this network namespace.
     pub filters: usize,
     /// Whether there were pinned maps and programs.
@@ -24,8 +26,8 @@ impl fmt::Display for Removed {
         let pins = if self.pins { "the pins" } else { "no pins" };
         write!(
             f,
-            "{} tcx links, {} legacy filters, {pins}",
-            self.links, self.filters
+            "{} tcx links, {} XDP links, {} legacy filters, {pins}",
+            self.links, self.xdp, self.filters
         )
     }
 }
@@ -56,8 +58,13 @@ pub fn detach(bpffs: &Path) -> Result<Removed, Error> {
     for name in interfaces()? {
         removed.filters += usize::from(remove_filter(&name)?);
     }
-    for (_, pin) in Pins::below(bpffs).links() {
-        // The kernel detaches a link when its last pin goes.
+    let pins = Pins::below(bpffs);
+    // The kernel detaches a link when its last pin goes.
+    for (_, pin) in pins.xdp_links() {
+        std::fs::remove_file(&pin).map_err(|source| cannot_remove(&pin, source))?;
+        removed.xdp += 1;
+    }
+    for (_, pin) in pins.links() {
         std::fs::remove_file(&pin).map_err(|source| cannot_remove(&pin, source))?;
         removed.links += 1;
     }

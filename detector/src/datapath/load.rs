@@ -8,6 +8,8 @@ use detector_common::state::Me;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::Error;
+use super::choice::EchoChoice;
+use super::front::Front;
 use super::maps::KernelMaps;
 use super::pins::Pins;
 
@@ -22,14 +24,16 @@ pub(super) struct Kernel {
     pub(super) program: SchedClassifier,
     pub(super) maps: KernelMaps,
     pub(super) pins: Pins,
-    port: u16,
+    /// Before the program at TC ingress.
+    pub(super) front: Front,
+    pub(super) port: u16,
 }
 
 impl Kernel {
     /// Loads this build's program over the pinned maps. Where the pinned program is the same (by the kernel's own tag
     /// of its instructions, its port and its maps), that one is kept and the new one forgotten, so that a restart changes
     /// nothing: [`Me`] is then what the agent before wrote.
-    pub(super) fn load(bpffs: &Path, port: u16) -> Result<(Self, Me), Error> {
+    pub(super) fn load(bpffs: &Path, port: u16, choice: EchoChoice) -> Result<(Self, Me), Error> {
         if OBJECT.is_empty() {
             return Err(Error::NotBuilt);
         }
@@ -45,7 +49,7 @@ impl Kernel {
         let maps = KernelMaps::open(&pins)?;
         let pinned = pins.program(port);
         let program = match SchedClassifier::from_pin(&pinned) {
-            Ok(program) if program.info()?.tag() == fresh_tag && maps.are_of(&program)? => program,
+            Ok(program) if program.info()?.tag() == fresh_tag && maps.are_of(&program.info()?)? => program,
             _ => {
                 let new = pins.new_program();
                 // Left by an agent that was killed just here.
@@ -63,6 +67,7 @@ impl Kernel {
             program,
             maps,
             pins,
+            front: Front::load(object, choice),
             port,
         };
         Ok((kernel, me))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
-use aya::programs::SchedClassifier;
+use aya::programs::ProgramInfo;
 use detector_common::count::Count;
 use detector_common::state::{Me, PeerKey, PeerState};
 
@@ -58,8 +58,8 @@ impl KernelMaps {
     }
 
     /// Whether a program works on these very maps, and not on ones whose pins were removed.
-    pub(super) fn are_of(&self, program: &SchedClassifier) -> Result<bool, Error> {
-        let used = program.info()?.map_ids()?;
+    pub(super) fn are_of(&self, program: &ProgramInfo) -> Result<bool, Error> {
+        let used = program.map_ids()?;
         Ok(used.is_some_and(|used| self.ids.iter().all(|id| used.contains(id))))
     }
 

@@ -1,9 +1,9 @@
 //! The kernel's answer to probes, and the agent's own where the kernel gives none (IO).
 //!
 //! ```text
-//!  interface ─▶ program `echo` ─▶ maps ─┐
-//!                  │ (what it leaves)   ├─▶ Datapath ─▶ observer
-//!  socket ─▶ handle_datagram ─▶ memory ─┘
+//!  interface ─▶ (`echo_xdp` ─▶) `echo` ─▶ maps ─┐
+//!                     │ (what they leave)       ├─▶ Datapath ─▶ observer
+//!  socket ─▶ handle_datagram ─▶ memory ─────────┘
 //! ```
 //!
 //! [`Datapath`] is owned by the real-time thread: its methods make system calls on maps, and wait for nobody. Program,
@@ -15,6 +15,7 @@ mod attach;
 mod carrier;
 mod choice;
 mod cleanup;
+mod front;
 mod host_key;
 mod load;
 mod maps;
@@ -167,7 +168,7 @@ impl Datapath {
                     error.reason()
                 ),
             }),
-            _ => Kernel::load(&config.bpffs, config.port).map_err(|error| error.reason()),
+            choice => Kernel::load(&config.bpffs, config.port, choice).map_err(|error| error.reason()),
         };
         let (kernel, me, reason) = match loaded {
             Ok((kernel, me)) => (Some(kernel), me, String::new()),

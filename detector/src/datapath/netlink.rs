@@ -20,6 +20,12 @@ const NLM_F_REQUEST: u16 = 1;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
+/// `XDP_ATTACHED_DRV`.
+const IN_DRIVER: u8 = 1;
 const RTN_UNICAST: u8 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -42,6 +48,18 @@ pub(super) struct Link {
     pub(super) hardware: u16,
     /// IFF_RUNNING: it is up and has a carrier.
     pub(super) running: bool,
+    /// Made by software: veth, bridge, VLAN, bond …
+    pub(super) is_virtual: bool,
+    /// The XDP program at it.
+    pub(super) xdp: Option<AttachedXdp>,
+}
+
+/// The XDP program of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AttachedXdp {
+    pub(super) program: u32,
+    /// In the driver, not generic.
+    pub(super) native: bool,
 }
 
 /// A socket on which the kernel tells each change of an interface, never blocking.
@@ -106,7 +124,8 @@ impl Netlink {
             .and_then(|bytes| bytes.try_into().ok())
             .map(u16::from_ne_bytes);
         let flags = answer.get(8..12).and_then(u32_of).unwrap_or(0);
-        let name = attribute(answer.get(LINK_HEADER..).unwrap_or_default(), IFLA_IFNAME)
+        let attributes = answer.get(LINK_HEADER..).unwrap_or_default();
+        let name = attribute(attributes, IFLA_IFNAME)
             .and_then(|bytes| bytes.split(|byte| *byte == 0).next())
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
             .map(str::to_owned);
@@ -115,6 +134,8 @@ impl Netlink {
                 name,
                 hardware,
                 running: flags & IFF_RUNNING != 0,
+                is_virtual: attribute(attributes, IFLA_LINKINFO).is_some(),
+                xdp: attribute(attributes, IFLA_XDP).and_then(attached_xdp),
             }),
             _ => Err(malformed()),
         }
@@ -179,6 +200,14 @@ fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.extend_from_slice(value);
 }
 
+/// Nothing is attached where no program is named.
+fn attached_xdp(nested: &[u8]) -> Option<AttachedXdp> {
+    Some(AttachedXdp {
+        program: attribute(nested, IFLA_XDP_PROG_ID).and_then(u32_of)?,
+        native: attribute(nested, IFLA_XDP_ATTACHED) == Some(&[IN_DRIVER]),
+    })
+}
+
 /// The value of the first attribute of this type.
 fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
@@ -219,7 +248,7 @@ mod tests {
         let mut netlink = Netlink::open().unwrap();
         let lo = netlink.link(1).unwrap();
         assert_eq!((lo.name.as_str(), lo.hardware), ("lo", 772));
-        assert!(lo.running);
+        assert!(lo.running && lo.xdp.is_none());
         assert_eq!(netlink.interface_to("127.0.0.1".parse().unwrap()).unwrap(), None);
         assert!(netlink.link(u32::MAX).is_err());
     }

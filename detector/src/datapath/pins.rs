@@ -3,6 +3,7 @@
 //! ```text
 //!  /sys/fs/bpf/node-failure-detector/
 //!      link-<interface index>        the tcx link
+//!      xdp-<interface index>-<port>  the XDP link
 //!      host-key                      what the host's key is restored from
 //!      layout-<version>/             maps, whose records have this layout:
 //!          ME KEYS STATES COUNTERS
@@ -99,9 +100,26 @@ impl Pins {
         self.root.join("host-key-new")
     }
 
-    /// All links' pins with their interfaces' indices.
+    /// The XDP link of an interface, to a program that serves this port.
+    pub(super) fn xdp_link(&self, interface: u32, port: u16) -> PathBuf {
+        self.root.join(format!("{XDP_LINK}{interface}-{port}"))
+    }
+
+    /// All tcx links' pins with their interfaces' indices.
     pub(super) fn links(&self) -> Vec<(u32, PathBuf)> {
-        let named = |(name, path): (String, PathBuf)| Some((name.strip_prefix(LINK)?.parse().ok()?, path));
+        self.by_interface(LINK)
+    }
+
+    /// All XDP links' pins with their interfaces' indices.
+    pub(super) fn xdp_links(&self) -> Vec<(u32, PathBuf)> {
+        self.by_interface(XDP_LINK)
+    }
+
+    fn by_interface(&self, prefix: &str) -> Vec<(u32, PathBuf)> {
+        let named = |(name, path): (String, PathBuf)| {
+            let interface = name.strip_prefix(prefix)?.split('-').next()?;
+            Some((interface.parse().ok()?, path))
+        };
         entries(&self.root).into_iter().filter_map(named).collect()
     }
 
@@ -118,6 +136,7 @@ impl Pins {
 }
 
 const LINK: &str = "link-";
+const XDP_LINK: &str = "xdp-";
 
 /// Names and paths in a directory; none when it cannot be read.
 fn entries(directory: &Path) -> Vec<(String, PathBuf)> {

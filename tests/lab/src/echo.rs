@@ -34,7 +34,7 @@ pub struct Host {
     pub boot: u64,
     /// The agent's incarnation.
     pub incarnation: u32,
-    /// `auto`, `tc`, `clsact` or `user`.
+    /// `auto`, `xdp`, `tc`, `clsact` or `user`.
     pub echo: String,
     /// UDP port.
     pub port: u16,
@@ -53,6 +53,7 @@ impl Host {
         let echo = match self.echo.as_str() {
             "auto" => EchoChoice::Auto,
             "tc" => EchoChoice::Tc,
+            "xdp" => EchoChoice::Xdp,
             "clsact" => EchoChoice::Clsact,
             "user" => EchoChoice::User,
             other => bail!("no such echo: {other}"),

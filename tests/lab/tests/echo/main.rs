@@ -11,3 +11,4 @@ mod net;
 mod pins;
 mod vlan;
 mod wire;
+mod xdp;
