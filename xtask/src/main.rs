@@ -11,6 +11,7 @@ mod ci;
 mod command;
 mod debian;
 mod ebpf;
+mod guests;
 mod linker;
 mod lint;
 mod setup;

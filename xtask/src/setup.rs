@@ -70,6 +70,7 @@ fn packages(workspace: &Workspace, purpose: Purpose) -> Result<()> {
         Purpose::Build => {}
         Purpose::Labs => {
             wanted.extend(requirements::APT);
+            wanted.extend(detector_vm::APT);
             if !Go::within_reach(&Cache::at(&workspace.cache)?) {
                 wanted.push(go::APT);
             }

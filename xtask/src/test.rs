@@ -1,8 +1,9 @@
 //! `cargo xtask test`: builds everything in one cargo call, then runs the test programs in an order of our own: units first,
 //! labs last and one test at a time.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 use crate::command::{cargo, limited, words};
 use crate::ebpf;
+use crate::guests::{self, Guests};
 use crate::setup::{self, Purpose};
 use crate::stages::{Count, Deadline, Stage, Table};
 use crate::workspace::Workspace;
@@ -30,6 +32,11 @@ pub(crate) struct Options {
     /// Leaves out the labs, which need root
     #[arg(long)]
     no_labs: bool,
+    /// Runs only what boots guests with other kernels
+    #[arg(long, conflicts_with_all = ["no_labs", "filter"])]
+    vm: bool,
+    #[command(flatten)]
+    guests: Guests,
     /// Runs only the tests whose name has this in it
     filter: Option<String>,
 }
@@ -61,6 +68,10 @@ pub(crate) fn stages(workspace: &Workspace, options: &Options, table: &mut Table
     }) {
         return;
     }
+    if options.vm {
+        table.add(guests::run(workspace, &options.guests, &built));
+        return;
+    }
     if !options.no_labs {
         table.stage("lab parts", lab_parts);
     }
@@ -69,6 +80,9 @@ pub(crate) fn stages(workspace: &Workspace, options: &Options, table: &mut Table
             continue;
         }
         table.add(group.run(workspace, options, &built, deadline));
+    }
+    if !options.no_labs && options.filter.is_none() {
+        table.add(guests::run(workspace, &options.guests, &built));
     }
 }
 
@@ -165,7 +179,7 @@ impl Group {
         for command in &mut commands {
             command
                 .args(&options.filter)
-                .envs(built.detector.as_ref().map(|path| ("DETECTOR_BIN", path)));
+                .envs(built.binary("detector").ok().map(|path| ("DETECTOR_BIN", path)));
             if self == Self::Labs {
                 command.arg("--test-threads=1");
             }
@@ -198,18 +212,20 @@ fn run_one(command: &mut Command, deadline: Deadline) -> Result<Count> {
 
 /// What the one cargo call built.
 #[derive(Default)]
-struct Built {
+pub(crate) struct Built {
     tests: Vec<Program>,
-    /// The detector itself, which labs start.
-    detector: Option<PathBuf>,
+    /// By name: the detector itself, which labs start, and what tests start.
+    binaries: BTreeMap<String, PathBuf>,
     fresh: usize,
     units: usize,
 }
 
-struct Program {
+/// A test program.
+pub(crate) struct Program {
     package: String,
-    folder: PathBuf,
-    executable: PathBuf,
+    name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) executable: PathBuf,
 }
 
 impl Program {
@@ -285,13 +301,28 @@ impl Built {
             let package = package_name(&message.package_id).to_owned();
             self.tests.push(Program {
                 package,
+                name: target.name,
                 folder,
                 executable,
             });
-        } else if target.name == "detector" && target.kind.iter().any(|kind| kind == "bin") {
-            self.detector = Some(executable);
+        } else if target.kind.iter().any(|kind| kind == "bin") {
+            self.binaries.insert(target.name, executable);
         }
         Ok(())
+    }
+
+    /// A program by its name.
+    pub(crate) fn binary(&self, name: &str) -> Result<&Path> {
+        let path = self.binaries.get(name);
+        Ok(path.with_context(|| format!("cargo built no program {name}"))?)
+    }
+
+    /// A test program by its package and name.
+    pub(crate) fn test(&self, package: &str, name: &str) -> Result<&Program> {
+        self.tests
+            .iter()
+            .find(|test| test.package == package && test.name == name)
+            .with_context(|| format!("cargo built no test program {name} of {package}"))
     }
 }
 
@@ -338,7 +369,15 @@ mod tests {
         ] {
             built.read(serde_json::from_str(&line).unwrap()).unwrap();
         }
-        assert_eq!(built.detector.as_deref(), Some("/t/detector-false".as_ref()));
+        assert_eq!(
+            built.binary("detector").unwrap().to_str(),
+            Some("/t/detector-false")
+        );
+        assert_eq!(
+            built.test("detector-lab", "echo").unwrap().folder.to_str(),
+            Some("/w/detector-lab")
+        );
+        assert!(built.test("detector", "echo").is_err() && built.binary("echo").is_err());
         let groups: Vec<_> = built.tests.iter().map(|test| Group::of(&test.package)).collect();
         assert!(groups == [Group::Units, Group::Labs]);
         assert_eq!((built.fresh, built.units), (2, 3));
