@@ -36,6 +36,9 @@ pub(super) enum Front {
         object: Box<Ebpf>,
         /// The kernel's hash of its instructions.
         tag: u64,
+        /// The program in the links that was found to be the same: routes are followed on the real-time thread, and a walk
+        /// through every program of the machine is made once.
+        same: Option<u32>,
     },
 }
 
@@ -53,6 +56,7 @@ impl Front {
             Ok(tag) => Self::Loaded {
                 object: Box::new(object),
                 tag,
+                same: None,
             },
             Err(error) => Self::Refused(error.reason()),
         }
@@ -73,9 +77,9 @@ impl Front {
         match self {
             Self::Unwanted => Err("not asked for".to_owned()),
             Self::Refused(why) => Err(why.clone()),
-            Self::Loaded { object, tag } => {
+            Self::Loaded { object, tag, same } => {
                 let program = program_of(object).map_err(|error| error.reason())?;
-                match take_over(program, *tag, maps, link, places).map_err(|error| error.reason())? {
+                match take_over(program, (*tag, same), maps, link, places).map_err(|error| error.reason())? {
                     Some(mode) => Ok((mode, None)),
                     None => attach(program, interface, link, &places.pin),
                 }
@@ -94,7 +98,7 @@ fn program_of(object: &mut Ebpf) -> Result<&mut Xdp, Error> {
 /// The link that an earlier agent pinned, if it is still this interface's.
 fn take_over(
     program: &mut Xdp,
-    tag: u64,
+    (tag, same): (u64, &mut Option<u32>),
     maps: &KernelMaps,
     link: &Link,
     places: &Places,
@@ -111,8 +115,11 @@ fn take_over(
             })?;
             continue;
         };
+        if *same != Some(in_link) && is_the_same(in_link, tag, maps)? {
+            *same = Some(in_link);
+        }
         // The tag does not tell of the port.
-        if *pinned != places.pin || !is_the_same(in_link, tag, maps)? {
+        if *pinned != places.pin || *same != Some(in_link) {
             let updated = program.attach_to_link(held.try_into()?)?;
             // The pin holds it.
             drop(program.take_link(updated)?);
