@@ -4,7 +4,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use detector::datapath::EchoMode;
 use detector_lab::echo::{Asker, Host, PORT};
@@ -74,6 +74,18 @@ pub(crate) fn ensure_best((mode, reason): (EchoMode, &str)) -> Result<()> {
         _ => reason.starts_with("eth0 by clsact ("),
     };
     ensure!(mode == best() && says, "{mode:?}: {reason}");
+    Ok(())
+}
+
+/// Each question gets one echo, from the kernel.
+pub(crate) fn answered_once(asker: &mut Asker) -> Result<()> {
+    asker.warm_up()?;
+    for _ in 0..5 {
+        let echo = asker.answered().context("no echo")?;
+        ensure!(echo.health() == 0, "{echo:?}");
+    }
+    let second = asker.receive()?;
+    ensure!(second.is_none(), "a second answer: {second:?}");
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! Members behind a VLAN of the host's interface: tagged frames reach both interfaces, and are answered once.
 
 use anyhow::{Context as _, Result, ensure};
-use detector_lab::echo::{Asker, Host};
+use detector_lab::echo::Host;
 use detector_lab::netns::{Namespace, add_address};
 use detector_lab::skip::skipped;
 
-use crate::net::{ASKER, Net, SUBJECT, in_a_net, subject, v4};
+use crate::net::{ASKER, Net, answered_once, in_a_net, subject, v4};
 
 /// The VLAN's own network.
 fn tagged(last: u8) -> std::net::IpAddr {
@@ -38,22 +38,6 @@ fn with_vlan(check: &str, body: impl FnOnce(&Net) -> Result<()> + Send) -> Resul
     })
 }
 
-fn asker(net: &Net, from: std::net::IpAddr, to: std::net::IpAddr) -> Result<Asker> {
-    Asker::bind(&net.asker, (ASKER, from), (SUBJECT, to))
-}
-
-/// Each question gets one echo, from the kernel.
-fn answered_once(asker: &mut Asker) -> Result<()> {
-    asker.warm_up()?;
-    for _ in 0..5 {
-        let echo = asker.answered().context("no echo")?;
-        ensure!(echo.health() == 0, "{echo:?}");
-    }
-    let second = asker.receive()?;
-    ensure!(second.is_none(), "a second answer: {second:?}");
-    Ok(())
-}
-
 #[test]
 fn members_in_a_vlan_are_answered_there() -> Result<()> {
     with_vlan("vlan::members_in_a_vlan_are_answered_there", |net| {
@@ -64,10 +48,9 @@ fn members_in_a_vlan_are_answered_there() -> Result<()> {
             };
             let (_host, mode) = net.start(&host)?;
             ensure!(mode.contains("vlan100 by") && !mode.contains("eth0 by"), "{mode}");
-            answered_once(&mut asker(net, tagged(3), tagged(2))?)
-                .with_context(|| format!("echo by {way}"))?;
+            answered_once(&mut net.asker(tagged(3), tagged(2))?).with_context(|| format!("echo by {way}"))?;
             let v6 = |last| std::net::IpAddr::from([0xfd78, 0, 0, 0, 0, 0, 0, last]);
-            answered_once(&mut asker(net, v6(3), v6(2))?).with_context(|| format!("IPv6, echo by {way}"))?;
+            answered_once(&mut net.asker(v6(3), v6(2))?).with_context(|| format!("IPv6, echo by {way}"))?;
         }
         Ok(())
     })
@@ -85,9 +68,8 @@ fn a_tag_that_the_card_took_off_is_put_back() -> Result<()> {
             };
             let (_host, mode) = net.start(&host)?;
             ensure!(mode.contains("eth0 by") && mode.contains("vlan100 by"), "{mode}");
-            answered_once(&mut asker(net, tagged(3), tagged(2))?)
-                .with_context(|| format!("tagged, {way}"))?;
-            answered_once(&mut asker(net, v4(3), v4(2))?).with_context(|| format!("untagged, {way}"))?;
+            answered_once(&mut net.asker(tagged(3), tagged(2))?).with_context(|| format!("tagged, {way}"))?;
+            answered_once(&mut net.asker(v4(3), v4(2))?).with_context(|| format!("untagged, {way}"))?;
         }
         Ok(())
     })

@@ -10,7 +10,7 @@ use detector_lab::mounts::BPFFS;
 use detector_lab::netns::Namespace;
 use zerocopy::IntoBytes as _;
 
-use crate::net::{ASKER, Net, SUBJECT, best, in_a_net, subject, v4, v6};
+use crate::net::{ASKER, Net, SUBJECT, answered_once, best, in_a_net, subject, v4, v6};
 
 /// The number of XDP programs that an interface says it has.
 fn programs(namespace: &Namespace) -> Result<usize> {
@@ -31,13 +31,7 @@ fn await_none(namespace: &Namespace) -> Result<()> {
 
 fn ask_five(net: &Net) -> Result<()> {
     for (from, to) in [(v4(3), v4(2)), (v6(3), v6(2))] {
-        let mut asker = net.asker(from, to)?;
-        asker.warm_up()?;
-        for _ in 0..5 {
-            let echo = asker.answered().context("no echo")?;
-            ensure!(echo.health() == 0, "{echo:?}");
-        }
-        ensure!(asker.receive()?.is_none(), "answered twice");
+        answered_once(&mut net.asker(from, to)?)?;
     }
     Ok(())
 }
